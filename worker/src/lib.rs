@@ -1,0 +1,18 @@
+//! The pipeline: a partitioned Kafka topic becomes partitioned files in object storage, every record exactly once.
+//!
+//! One room per stage, in the order in which data walks. Each stage takes the value of the stage before it by move.
+//!
+//! ```text
+//! Kafka ─► source ──► decode ─────► transform ──► write ───────► ledger
+//!          RawBatch   DecodedBatch  OutputBatch   StagedFiles    Committed
+//!                        └── refused records ──► dead_letter ──┘
+//! ```
+
+pub mod batch;
+pub mod decode;
+pub mod error;
+pub mod ledger;
+pub mod schema;
+pub mod source;
+pub mod transform;
+pub mod write;
