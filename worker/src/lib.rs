@@ -9,10 +9,13 @@
 //! ```
 
 pub mod batch;
+pub mod budget;
+pub mod dead_letter;
 pub mod decode;
 pub mod error;
 pub mod ledger;
 pub mod schema;
 pub mod source;
+pub mod store;
 pub mod transform;
 pub mod write;
