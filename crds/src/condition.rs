@@ -75,6 +75,138 @@ impl Reason {
     }
 }
 
+/// The type of a condition in the status of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ConditionType {
+    /// The resource does what its spec says.
+    Ready,
+    /// A change is on its way. Present only when true.
+    Reconciling,
+    /// It will not get better without a person. Present only when true.
+    Stalled,
+    /// References are resolved, transforms are planned, the sink's schema fits.
+    ConfigValid,
+    /// The lag in seconds is within the target.
+    LagWithinTarget,
+    /// More workers were wanted than are allowed or useful.
+    ScalingLimited,
+    /// There are dead letters since the last replay or acknowledgement.
+    DeadLettersPresent,
+    /// The columns of a topic were inferred from a sample.
+    SchemaDetected,
+    /// The records of a topic do not look like the declared columns any more.
+    SchemaDrifted,
+}
+
+impl ConditionType {
+    /// The word as it stands in `status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::ConfigValid => "ConfigValid",
+            Self::LagWithinTarget => "LagWithinTarget",
+            Self::ScalingLimited => "ScalingLimited",
+            Self::DeadLettersPresent => "DeadLettersPresent",
+            Self::SchemaDetected => "SchemaDetected",
+            Self::SchemaDrifted => "SchemaDrifted",
+        }
+    }
+}
+
+impl std::fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The reasons of conditions that are no failure of a worker: states that come and go, and what only the operator or the
+/// agent can see. What stops a worker is a [`Reason`]; no word is in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StateReason {
+    /// Every partition is owned and the last commit is fresh.
+    Running,
+    /// Nothing to read, and no worker lives.
+    Idle,
+    /// `spec.suspend` is set, and everything that was decided is published.
+    Suspended,
+    /// Waits for the next run of its schedule.
+    Scheduled,
+    /// A bounded run has read and published everything.
+    Completed,
+    /// Workers are on their way up.
+    Starting,
+    /// Workers commit what is open before they leave.
+    Draining,
+    /// Workers start and die again and again.
+    WorkersCrashing,
+    /// The cluster has no room for a worker.
+    Unschedulable,
+    /// The spec changed and is being rolled out.
+    NewGeneration,
+    /// The number of workers is changing.
+    Scaling,
+    /// Behind, and getting nearer.
+    CatchingUp,
+    /// Behind, and getting further away.
+    FallingBehind,
+    /// The lag could not be measured.
+    LagUnknown,
+    /// `autoscaling.maxReplicas` is reached.
+    MaxReplicas,
+    /// A topic's partitions are fewer than the workers that were wanted.
+    PartitionCount,
+    /// One partition has most of the lag: more workers would not help.
+    HotPartition,
+    /// A connection works.
+    Connected,
+    /// A secret that a connection names does not exist, or lacks a key.
+    SecretNotFound,
+    /// An endpoint cannot be reached.
+    Unreachable,
+    /// A certificate is not trusted, expired, or of another name.
+    CertificateInvalid,
+    /// An object of the same name exists and belongs to somebody else.
+    NameConflict,
+}
+
+impl StateReason {
+    /// The word as it stands in `status.conditions[].reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "Running",
+            Self::Idle => "Idle",
+            Self::Suspended => "Suspended",
+            Self::Scheduled => "Scheduled",
+            Self::Completed => "Completed",
+            Self::Starting => "Starting",
+            Self::Draining => "Draining",
+            Self::WorkersCrashing => "WorkersCrashing",
+            Self::Unschedulable => "Unschedulable",
+            Self::NewGeneration => "NewGeneration",
+            Self::Scaling => "Scaling",
+            Self::CatchingUp => "CatchingUp",
+            Self::FallingBehind => "FallingBehind",
+            Self::LagUnknown => "LagUnknown",
+            Self::MaxReplicas => "MaxReplicas",
+            Self::PartitionCount => "PartitionCount",
+            Self::HotPartition => "HotPartition",
+            Self::Connected => "Connected",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::Unreachable => "Unreachable",
+            Self::CertificateInvalid => "CertificateInvalid",
+            Self::NameConflict => "NameConflict",
+        }
+    }
+}
+
+impl std::fmt::Display for StateReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::types::HiveType;
 
@@ -46,6 +49,56 @@ pub struct JobPlan {
     pub memory_budget: u64,
 }
 
+/// The name of a plan in the ledger: the first 32 hexadecimal digits of a SHA-256 over its canonical JSON.
+///
+/// Two plans with one hash make the same rows and files from the same records. So what changes neither is left out: the
+/// generation, the memory budget, retries, the window and the mode. A change of these needs no new plan in the ledger.
+pub fn plan_hash(plan: &JobPlan) -> String {
+    // A plan has only text as keys, so that it always becomes JSON.
+    let mut value = serde_json::to_value(plan).unwrap_or_default();
+    if let Some(members) = value.as_object_mut() {
+        for name in ["memoryBudget", "retries", "window", "mode"] {
+            members.remove(name);
+        }
+        if let Some(job) = members.get_mut("job").and_then(Value::as_object_mut) {
+            job.remove("generation");
+        }
+    }
+    let mut text = String::new();
+    canonical(&value, &mut text);
+    let mut hash = format!("{:x}", Sha256::digest(text.as_bytes()));
+    hash.truncate(32);
+    hash
+}
+
+/// JSON without white space, with the members of objects in the order of their names.
+fn canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                text.push(if index == 0 { '{' } else { ',' });
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                canonical(member, text);
+            }
+            text.push_str(if value.as_object().is_some_and(serde_json::Map::is_empty) { "{}" } else { "}" });
+        }
+        Value::Array(elements) => {
+            text.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                canonical(element, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
 /// Whose plan it is. The ledger belongs to this identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,7 +115,8 @@ pub struct JobIdentity {
 }
 
 /// Does the job end by itself?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::reference::words_only)]
 pub enum Mode {
     /// Runs until it is stopped.
     Continuous,
@@ -130,7 +184,8 @@ pub enum StartPosition {
 }
 
 /// What to do when a position is not in the topic any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::reference::words_only)]
 pub enum OnOffsetOutOfRange {
     /// Stop and say so.
     Stall,
@@ -293,7 +348,8 @@ pub enum SinkFormat {
 }
 
 /// Codec of Parquet pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::reference::words_only)]
 pub enum ParquetCompression {
     /// Read by everything.
     #[serde(rename = "SNAPPY")]

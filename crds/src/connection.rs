@@ -1,0 +1,126 @@
+//! `Connection`: one endpoint, and how to log in there.
+//!
+//! A connection names Secrets and never holds a secret value. Exactly one of its members says what kind of endpoint it is.
+
+mod kafka;
+mod s3;
+
+pub use kafka::{
+    KafkaAuthenticationSpec, KafkaAuthenticationType, KafkaConnection, RegistryAuthentication, SchemaRegistry,
+};
+pub use s3::{AccessStyle, EncryptionType, S3Connection, S3Encryption};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::reference;
+use crate::units::Duration;
+
+/// One endpoint: exactly one of `kafka` and `s3`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "sluice.dev",
+    version = "v1alpha1",
+    kind = "Connection",
+    namespaced,
+    category = "sluice",
+    shortname = "conn",
+    status = "ConnectionStatus",
+    derive = "PartialEq",
+    doc = "A Connection is one endpoint, Kafka or S3, and how to log in there. Tables and jobs of the same namespace name it.",
+    cel,
+    printcolumn(name = "READY", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "PROBED", type_ = "date", json_path = ".status.lastProbeTime"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "CERTIFICATE-EXPIRY", type_ = "string", json_path = ".status.certificateExpiry", priority = 1)
+)]
+#[x_kube(validation = Rule::new("[has(self.kafka), has(self.s3)].exists_one(x, x)")
+    .message("exactly one of kafka and s3 must be given"))]
+pub struct ConnectionSpec {
+    /// A Kafka cluster, or anything that speaks its protocol. Example: `{bootstrapServers: ["kafka.streaming.svc:9092"]}`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaConnection>,
+    /// An S3 endpoint: AWS, MinIO, Ceph or another one that knows conditional writes (`If-None-Match`).
+    /// Example: `{region: eu-central-1}`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Connection>,
+    /// How often the connection is tested besides after each change of the spec or of its secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// When a connection is tested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Time between two tests, as a duration of at least 10s. Default: 5m. Example: `1m`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')")
+        .message("probe.period must be at least 10s"))]
+    pub period: Option<Duration>,
+}
+
+/// What the last test found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = {"observedGeneration": -1}))]
+pub struct ConnectionStatus {
+    /// The `metadata.generation` that this status is about; -1: nobody looked yet.
+    #[serde(default = "reference::nobody_looked")]
+    pub observed_generation: i64,
+    /// `Ready`, with the cause as its reason (`Connected`, `SecretNotFound`, `Unreachable`, `CertificateInvalid`,
+    /// `AuthenticationFailed`, `AuthorizationFailed`, `ConditionalWritesUnsupported`) and the server's own words as its message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "reference::conditions")]
+    pub conditions: Vec<Condition>,
+    /// What is known of the Kafka cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaFindings>,
+    /// What is known of the S3 endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Findings>,
+    /// When the first of the certificates concerned expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_expiry: Option<Time>,
+    /// When the connection was last tested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_probe_time: Option<Time>,
+    /// The tables and jobs that name this connection, as `Kind/name`, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub used_by: Vec<String>,
+}
+
+/// What is known of a Kafka cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaFindings {
+    /// The id of the cluster, as the brokers tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// The number of brokers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brokers: Option<i64>,
+    /// The time of one metadata request and its answer. Example: `12ms`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip: Option<Duration>,
+}
+
+/// What is known of an S3 endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Findings {
+    /// Does the endpoint refuse a second create of the same key? Exactly once needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conditional_writes: Option<bool>,
+    /// Do multipart uploads work?
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multipart: Option<bool>,
+    /// How far the endpoint's clock is from ours, without its direction. Signatures fail from 15m on. Example: `150ms`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew: Option<Duration>,
+}
