@@ -46,6 +46,11 @@ impl RawBatch {
         Self { partition, ..Self::default() }
     }
 
+    /// An empty batch with room for this many records and bytes.
+    pub fn with_capacity(partition: i32, rows: usize, bytes: usize) -> Self {
+        Self { partition, arena: Vec::with_capacity(bytes), rows: Vec::with_capacity(rows) }
+    }
+
     /// Appends a record. Offsets must rise. The arena of a batch stays below 4 GiB: callers close a batch long before.
     pub fn push<'h>(
         &mut self,
@@ -134,17 +139,23 @@ pub struct Headers<'a> {
     rest: &'a [u8],
 }
 
+enum Sized<'a> {
+    Bytes(&'a [u8]),
+    Absent,
+}
+
 impl<'a> Headers<'a> {
-    fn take(&mut self) -> Option<Option<&'a [u8]>> {
+    /// The next name or value, behind its length; a value may be absent.
+    fn take(&mut self) -> Option<Sized<'a>> {
         let (length, rest) = self.rest.split_first_chunk::<4>()?;
         let length = u32::from_le_bytes(*length);
         if length == u32::MAX {
             self.rest = rest;
-            return Some(None);
+            return Some(Sized::Absent);
         }
         let (bytes, rest) = rest.split_at_checked(length as usize)?;
         self.rest = rest;
-        Some(Some(bytes))
+        Some(Sized::Bytes(bytes))
     }
 }
 
@@ -152,8 +163,11 @@ impl<'a> Iterator for Headers<'a> {
     type Item = (&'a str, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let name = self.take()??;
-        let value = self.take()?;
+        let Sized::Bytes(name) = self.take()? else { return None };
+        let value = match self.take()? {
+            Sized::Bytes(value) => Some(value),
+            Sized::Absent => None,
+        };
         Some((std::str::from_utf8(name).unwrap_or_default(), value))
     }
 }

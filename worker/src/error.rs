@@ -13,6 +13,43 @@ pub trait Classified: std::error::Error {
     fn reason(&self) -> Reason;
     /// May the same operation succeed later without anybody changing anything?
     fn retry(&self) -> bool;
+
+    /// The exit code of a process that ends with this.
+    fn exit_code(&self) -> u8 {
+        exit_code(self.reason())
+    }
+}
+
+/// The exit code of an object store that does not do what it should.
+pub const STORE: u8 = 4;
+
+/// The exit code of a reason: 2 the configuration, 3 the source, [`STORE`] the object store, 5 stalled (going on needs a person's
+/// decision), 6 retries exhausted, 7 superseded by a newer plan, 8 timed out, 70 a fault of the program.
+fn exit_code(reason: Reason) -> u8 {
+    match reason {
+        Reason::ConfigInvalid | Reason::ReferenceNotFound | Reason::TransformInvalid | Reason::SchemaMismatch => 2,
+        Reason::SourceUnavailable | Reason::AuthenticationFailed | Reason::AuthorizationFailed => 3,
+        Reason::SinkUnavailable | Reason::ConditionalWritesUnsupported => STORE,
+        Reason::OffsetOutOfRange
+        | Reason::TopicRecreated
+        | Reason::RecordRejected
+        | Reason::DeadLetterRateExceeded
+        | Reason::DataLossRisk
+        | Reason::CheckpointForeign
+        | Reason::CheckpointMoved => 5,
+        Reason::RetriesExhausted => 6,
+        Reason::Superseded => 7,
+        Reason::TimedOut => 8,
+        Reason::Internal => 70,
+    }
+}
+
+/// The same for errors of the object store, where a refused login is the store's and not the source's.
+pub fn store_exit_code(reason: Reason) -> u8 {
+    match reason {
+        Reason::AuthenticationFailed | Reason::AuthorizationFailed => STORE,
+        other => exit_code(other),
+    }
 }
 
 /// Why a worker ends before its work is done.
@@ -24,39 +61,20 @@ pub struct Stop {
     pub message: String,
     /// May it help to try the same again?
     pub retry: bool,
+    /// The exit code of the process.
+    pub exit_code: u8,
 }
 
 impl Stop {
     /// A stop that needs a person.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry: false }
-    }
-
-    /// The exit code of a process that ends with this: 2 the configuration, 3 the source, 4 the object store, 5 stalled
-    /// (going on needs a person's decision), 6 retries exhausted, 7 superseded by a newer plan, 8 timed out, 70 a fault of the program.
-    pub fn exit_code(&self) -> u8 {
-        match self.reason {
-            Reason::ConfigInvalid | Reason::ReferenceNotFound | Reason::TransformInvalid | Reason::SchemaMismatch => 2,
-            Reason::SourceUnavailable | Reason::AuthenticationFailed | Reason::AuthorizationFailed => 3,
-            Reason::SinkUnavailable | Reason::ConditionalWritesUnsupported => 4,
-            Reason::OffsetOutOfRange
-            | Reason::TopicRecreated
-            | Reason::RecordRejected
-            | Reason::DeadLetterRateExceeded
-            | Reason::DataLossRisk
-            | Reason::CheckpointForeign
-            | Reason::CheckpointMoved => 5,
-            Reason::RetriesExhausted => 6,
-            Reason::Superseded => 7,
-            Reason::TimedOut => 8,
-            Reason::Internal => 70,
-        }
+        Self { reason, message: message.into(), retry: false, exit_code: exit_code(reason) }
     }
 }
 
 impl<E: Classified> From<E> for Stop {
     fn from(error: E) -> Self {
-        Self { reason: error.reason(), retry: error.retry(), message: chain(&error) }
+        Self { reason: error.reason(), retry: error.retry(), exit_code: error.exit_code(), message: chain(&error) }
     }
 }
 

@@ -13,9 +13,16 @@ pub mod budget;
 pub mod dead_letter;
 pub mod decode;
 pub mod error;
+pub mod fault;
+pub mod http;
 pub mod ledger;
+pub mod metrics;
+pub mod pipeline;
+pub mod report;
 pub mod schema;
 pub mod source;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod transform;
 pub mod write;

@@ -1,1 +1,31 @@
-//! stub
+//! Kafka: where records come from. librdkafka lives only here.
+//!
+//! Promises: records of a partition come in offset order and never before the position that was given; a position never
+//! passes a record that was not handed over; nothing is read from Kafka's group offsets, they are only written, as a report.
+//!
+//! ```text
+//! client   plan + secrets → librdkafka properties
+//! context  librdkafka's callbacks; they only note what happened
+//! native   the queue of fetched records, and what the safe client does not offer (the one place with `unsafe`)
+//! topic    id, partitions and offsets of a topic, asked from the brokers
+//! reader   the thread that reads owned partitions and feeds the lanes
+//! ```
+
+mod again;
+mod client;
+mod context;
+mod embedded;
+mod error;
+mod native;
+mod reader;
+mod topic;
+
+pub use again::read_again;
+pub use context::{Trouble, TroubleCell};
+pub use embedded::{EmbeddedKafka, EmbeddedProducer};
+pub use error::SourceError;
+pub use reader::{Command, LaneInput, Reader, ReaderConfig, SourceEvent};
+pub use topic::{TopicClient, TopicInfo};
+
+#[cfg(test)]
+mod tests;

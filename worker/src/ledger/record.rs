@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The format of records. A worker that meets another one stops.
 pub const RECORD_VERSION: u32 = 1;
 
+/// Every kind of [`Body`], as it stands in `kind`: what this program knows. Any other kind was written by a newer one.
+pub const KINDS: [&str; 8] = ["Start", "Plan", "Commit", "Published", "Repair", "Reset", "Run", "RunEnd"];
+
 /// One object of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +59,7 @@ pub struct Start {
     /// Does it start at the first record there is? Then retention may move that record before the first commit.
     pub earliest: bool,
     /// Partition to the first offset that will be read.
+    #[serde(with = "by_partition")]
     pub positions: BTreeMap<i32, i64>,
 }
 
@@ -176,7 +180,7 @@ pub enum Upload {
     Multipart {
         /// Upload id.
         id: String,
-        /// ETags of the parts, in order.
+        /// `ETag`s of the parts, in order.
         parts: Vec<String>,
     },
     /// A file beside its final name that waits for its rename.
@@ -212,9 +216,11 @@ pub struct Repair {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reset {
-    /// Higher than every nonce before.
-    pub nonce: i64,
+    /// Of a replay that a person asked for: higher than every nonce before. A gap that retention made has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<i64>,
     /// Partition to what it was and what it will be.
+    #[serde(with = "by_partition")]
     pub positions: BTreeMap<i32, Move>,
     /// Why, in words.
     pub reason: String,
@@ -234,9 +240,11 @@ pub struct Move {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// Id of the run.
+    /// Id of the run. (`id` in the object is the record's own.)
+    #[serde(rename = "run")]
     pub id: String,
-    /// Partition to the read_committed end offset at which it is done.
+    /// Partition to the `read_committed` end offset at which it is done.
+    #[serde(with = "by_partition")]
     pub ends: BTreeMap<i32, i64>,
 }
 
@@ -244,6 +252,94 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunEnd {
-    /// Id of the run.
+    /// Id of the run. (`id` in the object is the record's own.)
+    #[serde(rename = "run")]
     pub id: String,
+}
+
+/// Maps whose keys are partitions.
+///
+/// JSON's keys are strings, and serde gives a flattened or tagged value its keys as they are, so the numbers are made here.
+mod by_partition {
+    use std::collections::BTreeMap;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    pub fn serialize<V: Serialize, S: Serializer>(map: &BTreeMap<i32, V>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(map.iter().map(|(partition, value)| (partition.to_string(), value)))
+    }
+
+    pub fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<i32, V>, D::Error> {
+        let map = BTreeMap::<String, V>::deserialize(from)?;
+        let number = |key: String| key.parse().map_err(|_| D::Error::custom(format!("{key:?} is not a partition")));
+        map.into_iter().map(|(key, value)| Ok((number(key)?, value))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies() -> Vec<Body> {
+        let upload = Upload::Multipart { id: "u".into(), parts: vec!["e1".into()] };
+        let file = FileRecord {
+            role: FileRole::DeadLetter,
+            url: "s3://b/k".into(),
+            rows: 1,
+            bytes: 2,
+            partition: vec![("day".into(), None)],
+            sources: vec![SourceRange { partition: 0, from: 0, to: 1 }],
+            upload: upload.clone(),
+        };
+        let range = OffsetRange { topic: "t".into(), topic_id: "i".into(), partition: 0, from: 0, to: i64::MAX };
+        vec![
+            Body::Start(Start {
+                topic: "t".into(),
+                topic_id: "i".into(),
+                earliest: true,
+                positions: [(0, 5), (11, 7)].into(),
+            }),
+            Body::Plan(PlanChange { generation: -1, hash: "h".into() }),
+            Body::Commit(Commit {
+                worker: "w".into(),
+                batch: "b".into(),
+                plan: "h".into(),
+                window_start: Timestamp::UNIX_EPOCH,
+                window_end: Timestamp::UNIX_EPOCH,
+                ranges: vec![range],
+                files: vec![file],
+                counts: Counts { read: u64::MAX, ..Counts::default() },
+                published: vec![3],
+            }),
+            Body::Published(Published { seqs: vec![1, 2] }),
+            Body::Repair(Repair { seq: 1, url: "s3://b/k".into(), bytes: 3, upload }),
+            Body::Reset(Reset {
+                nonce: Some(1),
+                positions: [(10, Move { expected: 1, to: 2 })].into(),
+                reason: "r".into(),
+            }),
+            Body::Run(Run { id: "r".into(), ends: [(0, 9)].into() }),
+            Body::RunEnd(RunEnd { id: "r".into() }),
+        ]
+    }
+
+    #[test]
+    fn every_record_is_read_as_it_was_written() {
+        let mut kinds = Vec::new();
+        for body in bodies() {
+            let record = Record { version: RECORD_VERSION, id: "id".into(), time: Timestamp::UNIX_EPOCH, body };
+            let text = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<Record>(&text).expect(&text), record);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            kinds.push(value["kind"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(kinds, KINDS, "every kind is known by its name");
+    }
+
+    #[test]
+    fn a_partition_that_is_no_number_is_refused() {
+        let text = r#"{"version":1,"id":"a","time":"2026-01-01T00:00:00Z","kind":"Run","run":"r","ends":{"x":1}}"#;
+        assert!(serde_json::from_str::<Record>(text).is_err());
+    }
 }

@@ -1,0 +1,262 @@
+//! From staged files to visible ones: the ledger decides, then the files are published.
+//!
+//! Order is a type here. [`Staged`] can only be committed, [`Committed`] can only be published; nothing else makes a file visible.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+use super::repair::Repairer;
+use super::stores::Stores;
+use super::window::backoff;
+use crate::error::{Classified, Stop, chain};
+use crate::fault;
+use crate::ledger::Illegal;
+use crate::ledger::record::{Body, Commit, Counts, FileRecord, OffsetRange, Published, Repair, Upload};
+use crate::ledger::{Decision, Ledger, LedgerError};
+use crate::store::{Publication, StagedUpload};
+
+/// How often a missing file is looked for before it counts as lost.
+const LOOK_FOR_LOST: Duration = Duration::from_secs(5);
+
+/// One batch whose files are staged. Not committing it costs nothing but the work.
+#[derive(Debug)]
+pub struct Staged {
+    /// Id of the batch.
+    pub batch: String,
+    /// Its window.
+    pub window: (Timestamp, Timestamp),
+    /// What was read.
+    pub ranges: Vec<OffsetRange>,
+    /// What was staged.
+    pub files: Vec<FileRecord>,
+    /// What became of the records.
+    pub counts: Counts,
+}
+
+/// One batch that the ledger has decided.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its sequence number.
+    pub seq: u64,
+    /// What was decided.
+    pub commit: Commit,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is decided.
+    Committed(Committed),
+    /// The ledger refuses it, and holds other records in every slot that was tried: its uploads may be dropped.
+    Void(Vec<FileRecord>, Illegal),
+}
+
+/// What commits and publishes for one worker.
+pub struct Committer {
+    /// The ledger.
+    pub ledger: Arc<Mutex<Ledger>>,
+    /// Where files lie.
+    pub stores: Arc<Stores>,
+    /// Identity of the worker.
+    pub worker: String,
+    /// Hash of its plan.
+    pub plan: String,
+    /// Tries after the first, and the first wait.
+    pub retries: (u32, Duration),
+    /// What makes lost files again.
+    pub repairer: Repairer,
+    /// How long a decided upload must be missing before it counts as lost.
+    pub lost_after: Duration,
+    /// Commits whose files are visible, as far as this worker knows, and that the ledger does not say so of yet.
+    pub visible: std::sync::Mutex<Vec<u64>>,
+}
+
+impl Committer {
+    /// Decides a batch. A store that does not answer is asked again with the **same** record, because the first answer may
+    /// have been lost after the effect; after the last try the worker stops, and its uploads stay for whoever finds the record.
+    pub async fn commit(&self, staged: Staged) -> Result<Outcome, Stop> {
+        fault::point("commit.before");
+        let published = self.unsaid();
+        let commit = Commit {
+            worker: self.worker.clone(),
+            batch: staged.batch,
+            plan: self.plan.clone(),
+            window_start: staged.window.0,
+            window_end: staged.window.1,
+            ranges: staged.ranges,
+            files: staged.files,
+            counts: staged.counts,
+            published: published.clone(),
+        };
+        let decision = {
+            let mut ledger = self.ledger.lock().await;
+            let record = ledger.record(Body::Commit(commit.clone()));
+            let mut failures = 0;
+            loop {
+                match ledger.decide(&record).await {
+                    Ok(decision) => break decision,
+                    Err(error) => self.wait_or_stop(&error, &mut failures).await?,
+                }
+            }
+        };
+        fault::point("commit.after");
+        Ok(match decision {
+            Decision::Decided { seq } => {
+                self.said(&published);
+                Outcome::Committed(Committed { seq, commit })
+            }
+            Decision::Void(illegal) => Outcome::Void(commit.files, illegal),
+        })
+    }
+
+    async fn wait_or_stop(&self, error: &LedgerError, failures: &mut u32) -> Result<(), Stop> {
+        *failures += 1;
+        if !error.retry() || *failures > self.retries.0 {
+            let mut stop =
+                Stop { retry: false, exit_code: error.exit_code(), ..Stop::new(error.reason(), chain(error)) };
+            if error.retry() {
+                stop.message = format!("the ledger could not be written after {failures} tries: {}", stop.message);
+            }
+            return Err(stop);
+        }
+        tracing::warn!(error = %chain(error), "ledger write failed, trying again");
+        tokio::time::sleep(backoff(self.retries.1, *failures)).await;
+        Ok(())
+    }
+
+    /// Makes the files of a commit visible. May be done by several workers at once, and again.
+    pub async fn publish(&self, committed: &Committed) -> Result<(), Stop> {
+        self.publish_commit(committed.seq, &committed.commit).await
+    }
+
+    /// Makes everything visible that is decided and not known to be published, whoever decided it.
+    pub async fn publish_all(&self) -> Result<(), Stop> {
+        let open: BTreeMap<u64, Commit> = {
+            let ledger = self.ledger.lock().await;
+            let visible = self.unsaid();
+            let mut open = ledger.state().unpublished.clone();
+            open.retain(|seq, _| !visible.contains(seq));
+            open
+        };
+        for (seq, commit) in open {
+            self.publish_commit(seq, &commit).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_commit(&self, seq: u64, commit: &Commit) -> Result<(), Stop> {
+        fault::point("publish.before");
+        for (index, file) in commit.files.iter().enumerate() {
+            self.publish_file(seq, commit, file.clone()).await?;
+            if index == 0 {
+                fault::point("publish.between");
+            }
+        }
+        fault::point("publish.after");
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner).push(seq);
+        Ok(())
+    }
+
+    async fn publish_file(&self, seq: u64, commit: &Commit, mut file: FileRecord) -> Result<(), Stop> {
+        let store = self.stores.of(file.role)?;
+        let mut failures = 0;
+        let mut missing_since: Option<Instant> = None;
+        loop {
+            match store.publish(&file).await {
+                Ok(Publication::Visible) => return Ok(()),
+                Ok(Publication::Missing) => {
+                    let since = *missing_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.lost_after {
+                        self.repair(seq, commit, &file).await?;
+                        missing_since = None;
+                    } else {
+                        tokio::time::sleep(LOOK_FOR_LOST.min(self.lost_after)).await;
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    if !error.retry() || failures > self.retries.0 {
+                        return Err(Stop { retry: false, ..Stop::from(error) });
+                    }
+                    tracing::warn!(url = file.url, error = %chain(&error), "publish failed, trying again");
+                    tokio::time::sleep(backoff(self.retries.1, failures)).await;
+                }
+            }
+            // Meanwhile another worker may have published the commit, or repaired the file.
+            match self.as_in_the_ledger(seq, &file.url).await? {
+                Some(current) => file = current,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes a lost file again and has the ledger decide the new upload. Of several workers that do so one wins.
+    async fn repair(&self, seq: u64, commit: &Commit, file: &FileRecord) -> Result<(), Stop> {
+        tracing::warn!(seq, url = file.url, "an upload that was decided is lost: the file is made again");
+        let StagedUpload { url, bytes, upload } = self.repairer.remake(commit, file).await?;
+        let repair = Repair { seq, url, bytes, upload: upload.clone() };
+        let decision = {
+            let mut ledger = self.ledger.lock().await;
+            let record = ledger.record(Body::Repair(repair));
+            ledger.decide(&record).await?
+        };
+        let unused = if let Decision::Decided { .. } = decision { &file.upload } else { &upload };
+        self.discard_upload(file, unused).await;
+        Ok(())
+    }
+
+    /// The file as the ledger has it now; `None` when its commit is published.
+    async fn as_in_the_ledger(&self, seq: u64, url: &str) -> Result<Option<FileRecord>, Stop> {
+        let mut ledger = self.ledger.lock().await;
+        ledger.sync().await?;
+        let commit = ledger.state().unpublished.get(&seq);
+        Ok(commit.and_then(|commit| commit.files.iter().find(|file| file.url == url)).cloned())
+    }
+
+    /// Says in the ledger which commits are visible, when no further commit will say it soon.
+    pub async fn note_published(&self) -> Result<(), Stop> {
+        let seqs = self.unsaid();
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let mut ledger = self.ledger.lock().await;
+        let record = ledger.record(Body::Published(Published { seqs: seqs.clone() }));
+        ledger.decide(&record).await?;
+        drop(ledger);
+        self.said(&seqs);
+        Ok(())
+    }
+
+    /// How many decided commits are not visible yet, as far as this worker knows.
+    pub async fn unpublished(&self) -> u64 {
+        let ledger = self.ledger.lock().await;
+        let visible = self.unsaid();
+        ledger.state().unpublished.keys().filter(|seq| !visible.contains(seq)).count() as u64
+    }
+
+    fn unsaid(&self) -> Vec<u64> {
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn said(&self, seqs: &[u64]) {
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner).retain(|seq| !seqs.contains(seq));
+    }
+
+    /// Drops the uploads of a batch that can never be decided any more.
+    pub async fn discard(&self, files: &[FileRecord]) {
+        for file in files {
+            self.discard_upload(file, &file.upload).await;
+        }
+    }
+
+    async fn discard_upload(&self, file: &FileRecord, upload: &Upload) {
+        let Ok(store) = self.stores.of(file.role) else { return };
+        if let Err(error) = store.discard(&file.url, upload).await {
+            tracing::warn!(url = file.url, error = %chain(&error), "an unused upload was left behind");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The row program: filters and projections, evaluated directly on each batch of records.
+//!
+//! A batch without trouble is one pass. When an expression fails, the batch is halved until the one record that fails is
+//! found. That record is then judged by the [`Trace`], which runs the steps one after the other exactly as they were
+//! written: the optimiser may have moved an expression before the filter that protects it, and only the trace knows the
+//! name of the step that fails.
+
+mod program;
+mod trace;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+
+pub(super) use program::{Failure, Program, row_operators, with_schema};
+pub(super) use trace::{Trace, Verdict};
+
+use super::error::words;
+use super::lossless::Misfit;
+use crate::batch::{DecodedBatch, OutputBatch, RecordError, Refused, Stage};
+
+/// Runs the row part of a plan for one window, in one lane.
+#[derive(Debug)]
+pub struct RowProgram {
+    program: Program,
+    schema: SchemaRef,
+    trace: Trace,
+}
+
+impl RowProgram {
+    pub(super) fn new(program: Program, schema: SchemaRef, trace: Trace) -> Self {
+        Self { program, schema, trace }
+    }
+
+    /// Runs the row part on the needed columns. A record on which an expression fails is refused; its neighbours are
+    /// what they would be without it. Of a plan that does not aggregate, every record is a row, was filtered, or is refused.
+    pub fn apply(&mut self, decoded: DecodedBatch) -> OutputBatch {
+        let DecodedBatch { raw, rows, origin, mut refused } = decoded;
+        let mut run = Run { rows: &rows, origin: &origin, done: Vec::new(), refused: Vec::new() };
+        self.part(&mut run, 0, rows.num_rows());
+        let Run { done, refused: more, .. } = run;
+        let output = self.joined(done);
+        let filtered = (rows.num_rows() - more.len()).saturating_sub(output.num_rows()) as u64;
+        if !more.is_empty() {
+            refused.extend(more);
+            refused.sort_unstable_by_key(|refused| refused.row);
+        }
+        OutputBatch { raw, rows: output, refused, filtered }
+    }
+
+    fn part(&mut self, run: &mut Run<'_>, start: usize, length: usize) {
+        if length == 0 {
+            return;
+        }
+        let rows = if length == run.rows.num_rows() { run.rows.clone() } else { run.rows.slice(start, length) };
+        match self.program.run(rows, Some(&self.schema)) {
+            Ok(output) => run.done.push(output),
+            Err(failure) if length == 1 => self.judge(run, start, &failure),
+            Err(_) => {
+                let half = length / 2;
+                self.part(run, start, half);
+                self.part(run, start + half, length - half);
+            }
+        }
+    }
+
+    /// One record, on which the optimised program fails.
+    fn judge(&mut self, run: &mut Run<'_>, row: usize, failure: &Failure) {
+        let error = match self.trace.judge(&run.rows.slice(row, 1), &self.schema) {
+            Verdict::Filtered => return,
+            Verdict::Row(output) => {
+                run.done.push(output);
+                return;
+            }
+            Verdict::Failed(failure, label) => record_error(&failure, Some(label)),
+            Verdict::Unknown => record_error(failure, None),
+        };
+        run.refused.push(Refused { row: run.origin[row], error });
+    }
+
+    fn joined(&self, mut done: Vec<RecordBatch>) -> RecordBatch {
+        if done.len() == 1
+            && let Some(only) = done.pop()
+        {
+            return only;
+        }
+        // Batches of one schema always concatenate, except beyond 2 GiB of strings, which no batch of records holds.
+        concat_batches(&self.schema, &done).unwrap_or_else(|_| RecordBatch::new_empty(Arc::clone(&self.schema)))
+    }
+}
+
+/// One call of [`RowProgram::apply`].
+struct Run<'a> {
+    rows: &'a RecordBatch,
+    origin: &'a [u32],
+    done: Vec<RecordBatch>,
+    refused: Vec<Refused>,
+}
+
+fn record_error(failure: &Failure, label: Option<String>) -> RecordError {
+    match failure.misfit() {
+        Some(Misfit { code, column, message }) => {
+            RecordError { stage: Stage::Transform, code, message: message.clone(), field: Some(column.clone()) }
+        }
+        None => RecordError {
+            stage: Stage::Transform,
+            code: "ExpressionFailed",
+            message: words(failure.error.find_root()),
+            field: label.or_else(|| failure.column.clone()),
+        },
+    }
+}

@@ -1,0 +1,272 @@
+//! The Hive layout: which folder a row belongs to, in the spelling that Hive, Spark, Trino, Athena and DuckDB read.
+//!
+//! Promises: equal values make equal folders, different folders mean different values, and a reader that undoes the
+//! escapes gets the value back. The exceptions are Hive's own: null, the empty string and the text
+//! [`DEFAULT_PARTITION`] share one folder, which readers take for null.
+
+use arrow::array::{Array, AsArray, OffsetSizeTrait};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
+};
+use jiff::tz::TimeZone;
+
+use super::WriteError;
+
+/// The folder of null.
+pub const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// The longest folder name that file systems take, in bytes.
+const FILE_NAME_LIMIT: usize = 255;
+
+/// The longest key that S3 takes, in bytes.
+const S3_KEY_LIMIT: usize = 1024;
+
+/// The longest part of a value that a message shows, in characters.
+const SHOWN: usize = 60;
+
+/// The characters that Hive escapes, besides ASCII control characters. `}`, the space and everything beyond ASCII stay.
+const ESCAPED: &[u8] = b"\"#%'*/:=?\\\x7f{[]^";
+
+/// Does Hive escape this byte of a name? Bytes of characters beyond ASCII never are.
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || ESCAPED.contains(&byte)
+}
+
+/// A key or a value as it stands in a path: escaped characters become `%XX`, in capitals.
+pub fn escape(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match u8::try_from(character) {
+            Ok(byte) if is_escaped(byte) => {
+                escaped.push('%');
+                escaped.push(char::from(HEX[usize::from(byte >> 4)]));
+                escaped.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Undoes [`escape`]. A `%` that two hex digits do not follow stays what it is.
+pub fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        plain.push_str(&rest[..at]);
+        let digits = rest.get(at + 1..at + 3).filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if let Some(code) = digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            plain.push(char::from(code));
+            rest = &rest[at + 3..];
+        } else {
+            plain.push('%');
+            rest = &rest[at + 1..];
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// A folder name, `key=value`.
+pub fn folder(key: &str, value: Option<&str>) -> String {
+    format!("{}={}", escape(key), value.map_or_else(|| DEFAULT_PARTITION.to_owned(), escape))
+}
+
+/// The key and the value of a folder name; `None` when it is not `key=value`.
+pub fn parse_folder(folder: &str) -> Option<(String, Option<String>)> {
+    let (key, value) = folder.split_once('=')?;
+    Some((unescape(key), (value != DEFAULT_PARTITION).then(|| unescape(value))))
+}
+
+/// Can columns of this type be partition keys?
+pub fn check_key(field: &Field) -> Result<(), WriteError> {
+    match field.data_type() {
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Date32
+        | DataType::Decimal128(..)
+        | DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(()),
+        other => Err(WriteError::PartitionKeyType { key: field.name().clone(), data_type: other.to_string() }),
+    }
+}
+
+/// The text of a partition value; `None` for null, the empty string and [`DEFAULT_PARTITION`].
+///
+/// Booleans are `true` and `false`, dates `YYYY-MM-DD`, timestamps `YYYY-MM-DD hh:mm:ss` with as many decimals as are
+/// not zero (in UTC), decimals have all digits of their scale.
+pub fn value_text(field: &Field, array: &dyn Array, row: usize) -> Result<Option<String>, WriteError> {
+    if array.is_null(row) {
+        return Ok(None);
+    }
+    let text = match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(row).to_string(),
+        DataType::Int8 => array.as_primitive::<Int8Type>().value(row).to_string(),
+        DataType::Int16 => array.as_primitive::<Int16Type>().value(row).to_string(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Utf8 => string::<i32>(array, row),
+        DataType::LargeUtf8 => string::<i64>(array, row),
+        DataType::Utf8View => array.as_string_view().value(row).to_owned(),
+        DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
+        DataType::Date32 => date(field, array.as_primitive::<Date32Type>().value(row))?,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            timestamp(field, array.as_primitive::<TimestampMicrosecondType>().value(row))?
+        }
+        other => {
+            return Err(WriteError::PartitionKeyType { key: field.name().clone(), data_type: other.to_string() });
+        }
+    };
+    Ok((!text.is_empty() && text != DEFAULT_PARTITION).then_some(text))
+}
+
+fn string<O: OffsetSizeTrait>(array: &dyn Array, row: usize) -> String {
+    array.as_string::<O>().value(row).to_owned()
+}
+
+/// What a time beyond the calendar (years -9999 to 9999) is answered with.
+fn beyond_calendar(field: &Field, value: i64, unit: &'static str) -> WriteError {
+    WriteError::PartitionValueRange { key: field.name().clone(), value, unit }
+}
+
+fn date(field: &Field, days: i32) -> Result<String, WriteError> {
+    let instant = jiff::Timestamp::from_second(i64::from(days) * 86_400);
+    let instant = instant.map_err(|_| beyond_calendar(field, i64::from(days), "days"))?;
+    Ok(TimeZone::UTC.to_datetime(instant).date().to_string())
+}
+
+fn timestamp(field: &Field, micros: i64) -> Result<String, WriteError> {
+    let instant = jiff::Timestamp::from_microsecond(micros);
+    let instant = instant.map_err(|_| beyond_calendar(field, micros, "microseconds"))?;
+    let wall = TimeZone::UTC.to_datetime(instant);
+    Ok(format!("{} {}", wall.date(), wall.time()))
+}
+
+/// Refuses folders that the store could not hold: names over 255 bytes in a file system, keys over 1024 bytes on S3.
+/// `url` is where a file of the longest possible name would lie, `values` are the keys and values of its folders.
+pub fn check_length(url: &str, values: &[(String, Option<String>)]) -> Result<(), WriteError> {
+    let in_bucket = url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    if let Some((_, key)) = in_bucket {
+        if key.len() <= S3_KEY_LIMIT {
+            return Ok(());
+        }
+        let longest = values.iter().max_by_key(|(key, value)| folder(key, value.as_deref()).len());
+        return longest.map_or(Ok(()), |(name, value)| Err(too_long(name, value.as_deref(), key.len(), S3_KEY_LIMIT)));
+    }
+    for (name, value) in values {
+        let bytes = folder(name, value.as_deref()).len();
+        if bytes > FILE_NAME_LIMIT {
+            return Err(too_long(name, value.as_deref(), bytes, FILE_NAME_LIMIT));
+        }
+    }
+    Ok(())
+}
+
+fn too_long(key: &str, value: Option<&str>, bytes: usize, limit: usize) -> WriteError {
+    let value: String = value.unwrap_or_default().chars().take(SHOWN).collect();
+    WriteError::PartitionValueTooLong { key: key.to_owned(), value, bytes, limit }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{
+        ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int8Array, Int16Array, Int32Array, Int64Array,
+        StringArray, TimestampMicrosecondArray,
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_hive_escapes_them() {
+        for (plain, escaped) in [
+            ("2024-03-07", "2024-03-07"),
+            ("a b", "a b"),
+            ("a/b", "a%2Fb"),
+            ("50%", "50%25"),
+            ("12:30:00", "12%3A30%3A00"),
+            ("k=v", "k%3Dv"),
+            ("\"#%'*/:=?\\\u{7f}{[]^", "%22%23%25%27%2A%2F%3A%3D%3F%5C%7F%7B%5B%5D%5E"),
+            ("}<>|~!&+,;@$()`-_.", "}<>|~!&+,;@$()`-_."),
+            ("\u{0}\t\n\u{1f}", "%00%09%0A%1F"),
+            ("Zürich 東京", "Zürich 東京"),
+            ("..", ".."),
+        ] {
+            assert_eq!(escape(plain), escaped, "{plain:?}");
+            assert_eq!(unescape(escaped), plain, "{escaped:?}");
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_that_is_no_escape_stays() {
+        for text in ["%", "100%", "%zz", "%4", "%+1", "a%é"] {
+            assert_eq!(unescape(text), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_folder_gives_its_value_back(key in "\\PC{1,8}", value in ".{0,20}") {
+            let value = (!value.is_empty()).then_some(value);
+            prop_assume!(value.as_deref() != Some(DEFAULT_PARTITION));
+            let name = folder(&key, value.as_deref());
+            prop_assert!(!name.contains('/'));
+            prop_assert_eq!(parse_folder(&name), Some((key, value)));
+        }
+    }
+
+    #[test]
+    fn values_have_the_text_that_readers_expect() {
+        let micros = 1_709_814_605_000_000;
+        let cases: Vec<(ArrayRef, &[Option<&str>])> = vec![
+            (Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])), &[Some("true"), Some("false"), None]),
+            (Arc::new(Int8Array::from(vec![-3])), &[Some("-3")]),
+            (Arc::new(Int16Array::from(vec![7])), &[Some("7")]),
+            (Arc::new(Int32Array::from(vec![2024])), &[Some("2024")]),
+            (Arc::new(Int64Array::from(vec![i64::MIN])), &[Some("-9223372036854775808")]),
+            (Arc::new(StringArray::from(vec!["a b", "", DEFAULT_PARTITION])), &[Some("a b"), None, None]),
+            (
+                Arc::new(Date32Array::from(vec![Some(0), Some(19_789), Some(-1), None])),
+                &[Some("1970-01-01"), Some("2024-03-07"), Some("1969-12-31"), None],
+            ),
+            (
+                Arc::new(Decimal128Array::from(vec![1250, -5]).with_precision_and_scale(12, 2).unwrap()),
+                &[Some("12.50"), Some("-0.05")],
+            ),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![micros, micros + 500_000]).with_timezone("UTC")),
+                &[Some("2024-03-07 12:30:05"), Some("2024-03-07 12:30:05.5")],
+            ),
+        ];
+        for (array, expected) in cases {
+            let field = Field::new("key", array.data_type().clone(), true);
+            check_key(&field).unwrap();
+            let texts: Vec<_> = (0..array.len()).map(|row| value_text(&field, &array, row).unwrap()).collect();
+            let texts: Vec<_> = texts.iter().map(Option::as_deref).collect();
+            assert_eq!(texts, expected, "{}", array.data_type());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_folder_is_refused_by_name() {
+        let field = Field::new("price", DataType::Float64, true);
+        assert!(check_key(&field).unwrap_err().to_string().contains("`price`"));
+        let far = Date32Array::from(vec![i32::MAX]);
+        let error = value_text(&Field::new("day", DataType::Date32, true), &far, 0).unwrap_err();
+        assert!(error.to_string().contains("`day`"), "{error}");
+        let long = vec![("city".to_owned(), Some("x".repeat(300)))];
+        let error = check_length("file:///t/city=x/part.parquet", &long).unwrap_err();
+        assert!(error.to_string().contains("`city`") && error.to_string().contains("xxxx"), "{error}");
+        assert!(check_length(&format!("s3://b/{}", "x".repeat(1000)), &long).is_ok());
+        assert!(check_length(&format!("s3://b/{}", "x".repeat(1025)), &long).is_err());
+    }
+}
