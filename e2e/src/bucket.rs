@@ -1,0 +1,100 @@
+//! A bucket, as a client of the S3 API sees it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path as Key;
+use object_store::signer::Signer as _;
+use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
+
+use crate::s3::{ACCESS_KEY, SECRET_KEY};
+
+/// The region that all tests use.
+pub const REGION: &str = "us-east-1";
+
+/// A bucket of a test.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    name: String,
+    store: Arc<AmazonS3>,
+}
+
+impl Bucket {
+    /// Makes the bucket; it may be there already.
+    pub async fn create(endpoint: &str, name: &str) -> Result<Self> {
+        let store = client(endpoint, name)?;
+        let url = store.signed_url(reqwest::Method::PUT, &Key::default(), Duration::from_mins(1)).await?;
+        let http = reqwest::Client::new();
+        let start = Instant::now();
+        loop {
+            let status = http.put(url.clone()).send().await?.status();
+            if status.is_success() || status == reqwest::StatusCode::CONFLICT {
+                return Ok(Self { name: name.to_owned(), store: Arc::new(store) });
+            }
+            // MinIO listens before it serves.
+            ensure!(status.is_server_error(), "cannot make the bucket {name}: {status}");
+            ensure!(start.elapsed() < Duration::from_secs(30), "the server does not get ready: {status}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.store) as Arc<dyn ObjectStore>
+    }
+
+    /// All objects below a prefix, in the order of their keys.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>> {
+        let mut objects: Vec<ObjectMeta> = self.store.list(Some(&Key::from(prefix))).try_collect().await?;
+        objects.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(objects)
+    }
+
+    /// The content of an object.
+    pub async fn get(&self, key: &Key) -> Result<Bytes> {
+        Ok(self.store.get(key).await?.bytes().await?)
+    }
+
+    /// Writes an object.
+    pub async fn put(&self, key: &str, content: impl Into<Bytes>) -> Result<()> {
+        self.store.put(&Key::from(key), content.into().into()).await?;
+        Ok(())
+    }
+
+    /// Copies all objects below a prefix into a folder, for readers of files.
+    pub async fn download(&self, prefix: &str, folder: &Path) -> Result<()> {
+        for object in self.list(prefix).await? {
+            let file = folder.join(object.location.as_ref());
+            if let Some(parent) = file.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(file, self.get(&object.location).await?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A client of a bucket that tells what the server says: nothing is tried again behind the test's back.
+pub fn client(endpoint: &str, bucket: &str) -> Result<AmazonS3> {
+    Ok(AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_bucket_name(bucket)
+        .with_region(REGION)
+        .with_access_key_id(ACCESS_KEY)
+        .with_secret_access_key(SECRET_KEY)
+        .with_allow_http(true)
+        .with_virtual_hosted_style_request(false)
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(Duration::from_mins(1)))
+        .build()?)
+}

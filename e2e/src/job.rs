@@ -1,0 +1,172 @@
+//! The manifests of test jobs: the same files that a cluster takes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::bucket::REGION;
+use crate::s3::{ACCESS_KEY, SECRET_KEY};
+
+/// The folder of the table in the bucket.
+pub const TABLE: &str = "lake/events";
+/// The folder of the dead letters in the bucket.
+pub const DEAD: &str = "dead";
+/// The folder of the checkpoint in the bucket.
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// A job that keeps, of the test records, those with an id and an amount, with the partition and offset of each.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Name of the job.
+    pub name: String,
+    /// `host:port` of the broker.
+    pub bootstrap: String,
+    /// The topic.
+    pub topic: String,
+    /// `http://host:port` of the S3 server, or of a proxy in front of it.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Folder in the bucket below which everything of this job lies; empty: the bucket itself.
+    pub folder: String,
+    /// Period of the windows.
+    pub period: String,
+    /// A constant column of the rows: another value is another plan.
+    pub stamp: String,
+    /// Milliseconds until the group gives the partitions of a silent worker to another one.
+    pub session_ms: u32,
+    /// Further lines of `spec.source`, as in `onOffsetOutOfRange: Earliest`.
+    pub source: Vec<String>,
+    /// Percent of refused records above which the job stalls.
+    pub max_percent: Option<u32>,
+}
+
+impl Job {
+    /// Where something of this job lies in the bucket, without a slash at the end.
+    pub fn path(&self, part: &str) -> String {
+        if self.folder.is_empty() { part.to_owned() } else { format!("{}/{part}", self.folder) }
+    }
+
+    /// The consumer group of the job.
+    pub fn group(&self) -> String {
+        format!("sluice.default.{}", self.name)
+    }
+
+    /// All manifests, the Secret included.
+    pub fn manifests(&self) -> String {
+        [self.connections(), self.tables(), self.streaming_job()].join("---\n")
+    }
+
+    /// Writes the manifests into a folder; answers the file.
+    pub fn write(&self, folder: &Path) -> Result<PathBuf> {
+        write_manifests(folder, &self.name, &self.manifests())
+    }
+
+    fn connections(&self) -> String {
+        let Self { bootstrap, endpoint, session_ms, .. } = self;
+        let heartbeat_ms = session_ms / 5;
+        format!(
+            "apiVersion: v1
+kind: Secret
+metadata: {{name: lake}}
+stringData: {{accessKeyId: {ACCESS_KEY}, secretAccessKey: {SECRET_KEY}}}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Connection
+metadata: {{name: kafka}}
+spec:
+  kafka:
+    bootstrapServers: [\"{bootstrap}\"]
+    config: {{session.timeout.ms: \"{session_ms}\", heartbeat.interval.ms: \"{heartbeat_ms}\"}}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: Connection
+metadata: {{name: lake}}
+spec:
+  s3:
+    endpoint: {endpoint}
+    region: {REGION}
+    accessStyle: Path
+    credentials: {{secretName: lake, accessKeyId: accessKeyId, secretAccessKey: secretAccessKey}}
+"
+        )
+    }
+
+    fn tables(&self) -> String {
+        let Self { topic, bucket, .. } = self;
+        let table = self.path(TABLE);
+        format!(
+            "apiVersion: sluice.dev/v1alpha1
+kind: DataCatalogTable
+metadata: {{name: events-raw}}
+spec:
+  database: e2e
+  location: {{kafka: {{connectionRef: {{name: kafka}}, topic: {topic}}}}}
+  format: {{json: {{}}}}
+  columns:
+  - {{name: event_id, type: string}}
+  - {{name: event_type, type: string}}
+  - {{name: amount, type: double}}
+  - {{name: event_time, type: bigint}}
+---
+apiVersion: sluice.dev/v1alpha1
+kind: DataCatalogTable
+metadata: {{name: events}}
+spec:
+  database: e2e
+  location: {{objectStore: {{url: \"s3://{bucket}/{table}/\", connectionRef: {{name: lake}}}}}}
+  format: {{parquet: {{compression: SNAPPY}}}}
+  columns:
+  - {{name: event_id, type: string}}
+  - {{name: event_type, type: string}}
+  - {{name: amount, type: double}}
+  - {{name: p, type: int}}
+  - {{name: o, type: bigint}}
+  - {{name: stamp, type: string}}
+  partitionKeys:
+  - {{name: quarter, type: int}}
+"
+        )
+    }
+
+    fn streaming_job(&self) -> String {
+        let Self { name, bucket, period, stamp, .. } = self;
+        let (dead, checkpoint) = (self.path(DEAD), self.path(CHECKPOINT));
+        let source: String = self.source.iter().flat_map(|line| ["    ", line, "\n"]).collect();
+        let max_percent = self.max_percent.map(|percent| format!("    maxPercent: {percent}\n")).unwrap_or_default();
+        format!(
+            "apiVersion: sluice.dev/v1alpha1
+kind: StreamingJob
+metadata: {{name: {name}}}
+spec:
+  parameters: {{minAmount: \"0\", stamp: \"{stamp}\"}}
+  source:
+    tableRef: {{name: events-raw}}
+    kafkaMetadata: true
+{source}  window: {{period: {period}}}
+  transforms:
+  - filter: \"event_id IS NOT NULL AND amount > ${{minAmount}}\"
+  - derive:
+      p: \"_kafka.partition\"
+      o: \"_kafka.offset\"
+      stamp: \"${{stamp}}\"
+      quarter: \"CAST(event_time / 1000 % 4 AS INT)\"
+  - drop: [_kafka, event_time]
+  sink:
+    tableRef: {{name: events}}
+  deadLetter:
+    objectStore: {{url: \"s3://{bucket}/{dead}/\", connectionRef: {{name: lake}}}}
+{max_percent}  checkpoint: {{url: \"s3://{bucket}/{checkpoint}/\", connectionRef: {{name: lake}}}}
+  retries: {{perWindow: 5, backoff: 1s}}
+"
+        )
+    }
+}
+
+/// Writes manifests into a folder; answers the file.
+pub fn write_manifests(folder: &Path, name: &str, manifests: &str) -> Result<PathBuf> {
+    let file = folder.join(format!("{name}.yaml"));
+    fs::write(&file, manifests).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}

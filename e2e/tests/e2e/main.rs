@@ -1,0 +1,24 @@
+//! The promises of Sluice, each in a file of its own, against a real Kafka and a real S3 server.
+//!
+//! `make e2e` runs them one after another: they share the machine, and some are about time. One test alone:
+//! `cargo test --release --workspace --test e2e -- --test-threads=1 --nocapture kill_nine`.
+//! `SLUICE_SEED` repeats a run, `SLUICE_ROUNDS` and `SLUICE_KILLS` make those longer that go in rounds.
+
+mod bad_inputs;
+mod bounded_run_over_a_rebalance;
+mod broker_restart;
+mod frozen_worker_wakes_up;
+mod group_offsets_rewound;
+mod kafka_to_s3_exactly_once;
+mod kill_nine_in_a_loop;
+mod killed_at_every_step;
+mod late_put;
+mod minio_short;
+mod partitions_added;
+mod retention_overtakes;
+mod store_faults;
+mod the_cluster_itself;
+mod the_proxy_itself;
+mod topic_recreated;
+mod transactions_with_aborts;
+mod workers_join_and_leave;
