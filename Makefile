@@ -1,0 +1,68 @@
+# What CI runs, and what people run. Everything that is fetched or compiled goes below SLUICE_CACHE.
+#
+# Everything is built in one profile (release) and always with `--workspace`: another selection of packages means other
+# features of their dependencies, and Cargo would compile 450 crates again. So the tests run the very code that ships.
+
+SLUICE_CACHE ?= $(HOME)/.cache/sluice
+CARGO_TARGET_DIR ?= $(SLUICE_CACHE)/target
+export SLUICE_CACHE CARGO_TARGET_DIR
+
+CARGO_DENY_VERSION := 0.20.2
+BIN := $(CARGO_TARGET_DIR)/release
+TOOLS := $(SLUICE_CACHE)/tools/bin
+
+.PHONY: help setup-build setup build demo test lint generate check-generated deny e2e soak
+
+help:
+	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
+	@echo "make test             all tests that need nothing but this machine"
+	@echo "make lint             format, clippy, licences and bans, generated files"
+	@echo "make generate         writes the generated files anew (crds/*.yaml)"
+	@echo "make check-generated  fails when a generated file is not what the sources say"
+	@echo "make setup            fetches Kafka, two S3 servers and two readers of Parquet for the next two"
+	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about ten minutes)"
+	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
+
+setup-build:
+	@scripts/setup-build.sh
+
+setup: setup-build
+	@e2e/cluster/setup.sh
+
+build: setup-build
+	cargo build --release --workspace --bins
+
+demo: build
+	$(BIN)/sluice demo
+
+# The end-to-end tests are marked `test = false`, so this leaves them out.
+test: setup-build
+	cargo test --release --workspace
+
+lint: setup-build check-generated deny
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+generate: build
+	$(BIN)/generate-crds
+
+check-generated: build
+	$(BIN)/generate-crds --check
+
+# The database of advisories is fetched from the network, which not every machine may do: SLUICE_ADVISORIES=1 asks for it.
+deny: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)
+	$< --locked --workspace check --hide-inclusion-graph bans licenses sources $(if $(SLUICE_ADVISORIES),advisories)
+
+# Built beside the workspace, so that no setting of ours changes the tool.
+$(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
+	CARGO_TARGET_DIR=$(SLUICE_CACHE)/tools/target cargo install --locked --quiet --root $(SLUICE_CACHE)/tools cargo-deny@$(CARGO_DENY_VERSION)
+	rm -rf $(SLUICE_CACHE)/tools/target
+	mv $(TOOLS)/cargo-deny $@
+
+# One test alone: make e2e TEST=kill_nine. See e2e/tests/e2e/main.rs for the variables.
+e2e: setup build
+	cargo test --release --workspace --test e2e -- --test-threads=1 --nocapture $(TEST)
+
+soak: export SLUICE_ROUNDS ?= 100
+soak: export SLUICE_KILLS ?= 1000
+soak: e2e
