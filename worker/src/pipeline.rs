@@ -82,6 +82,7 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Stop> {
     board.phase(Phase::Starting);
+    let asked = stop.clone();
     let opened = tokio::select! {
         opened = start::open(&plan, &options.secrets) => opened,
         () = stopped(stop.clone()) => return Ok(()),
@@ -89,7 +90,18 @@ pub async fn run(
     let outcome = match opened {
         Ok(opened) => match build::build(plan, options, opened, Arc::clone(&board), stop.clone()) {
             Ok(mut pipeline) => {
-                let outcome = pipeline.run().await;
+                // Whatever the loop waits for: the ledger makes it safe to leave at any moment.
+                let overdue = async {
+                    stopped(asked).await;
+                    tokio::time::sleep(DRAIN_DEADLINE + LOOK_AGAIN * 5).await;
+                };
+                let outcome = tokio::select! {
+                    outcome = pipeline.run() => outcome,
+                    () = overdue => {
+                        tracing::warn!("the drain took too long; what is not committed will be read again");
+                        Ok(())
+                    }
+                };
                 pipeline.leave().await;
                 outcome
             }
@@ -148,6 +160,10 @@ impl Pipeline {
         let mut stop = std::pin::pin!(stopped(self.stop.clone()));
         self.board.phase(Phase::Running);
         loop {
+            // A request to stop goes before everything else: a failed window must not be joined by new partitions.
+            if *self.stop.borrow() {
+                return self.drain().await;
+            }
             let due_at = tokio::time::Instant::from_std(self.opened_at + self.plan.window.period);
             tokio::select! {
                 () = &mut stop => return self.drain().await,

@@ -76,6 +76,7 @@ impl BatchTask {
             Err(stop) => return Ok(BatchEnd::Failed(stop)),
         };
         if !is_worth_a_commit(&ranges, &counts, self.since_last, self.last_of_run) {
+            self.committer.discard(&files).await;
             return Ok(BatchEnd::Nothing(ranges));
         }
         if let Err(stop) = self.check(&counts).await {

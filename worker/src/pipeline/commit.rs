@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+use sluice_crds::condition::Reason;
+
 use super::repair::Repairer;
 use super::stores::Stores;
 use super::window::backoff;
@@ -93,11 +95,12 @@ impl Committer {
             published: published.clone(),
         };
         let decision = {
-            let mut ledger = self.ledger.lock().await;
-            let record = ledger.record(Body::Commit(commit.clone()));
+            let record = self.ledger.lock().await.record(Body::Commit(commit.clone()));
             let mut failures = 0;
             loop {
-                match ledger.decide(&record).await {
+                // The lock is free while this waits for the next try.
+                let tried = self.ledger.lock().await.decide(&record).await;
+                match tried {
                     Ok(decision) => break decision,
                     Err(error) => self.wait_or_stop(&error, &mut failures).await?,
                 }
@@ -196,6 +199,22 @@ impl Committer {
 
     /// Makes a lost file again and has the ledger decide the new upload. Of several workers that do so one wins.
     async fn repair(&self, seq: u64, commit: &Commit, file: &FileRecord) -> Result<(), Stop> {
+        let (repaired, current) = {
+            let ledger = self.ledger.lock().await;
+            let state = ledger.state();
+            let files = state.unpublished.get(&seq).map(|commit| commit.files.as_slice()).unwrap_or_default();
+            let repaired = state.marks.get(&seq).is_some_and(|mark| mark.repaired.contains(&file.url));
+            (repaired, files.contains(file))
+        };
+        if !current {
+            // Another worker has repaired or published it meanwhile.
+            return Ok(());
+        }
+        if repaired {
+            let message =
+                format!("the upload of {} ({} rows) was made again once and is lost again", file.url, file.rows);
+            return Err(Stop::new(Reason::DataLossRisk, message));
+        }
         tracing::warn!(seq, url = file.url, "an upload that was decided is lost: the file is made again");
         let StagedUpload { url, bytes, upload } = self.repairer.remake(commit, file).await?;
         let repair = Repair { seq, url, bytes, upload: upload.clone() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_crds::report::Phase;
 use tokio::sync::oneshot;
 
-use super::{DRAIN_DEADLINE, Pipeline};
+use super::{DRAIN_DEADLINE, Pipeline, start};
 use crate::error::Stop;
 use crate::ledger::record::{Body, RunEnd};
 use crate::source::Command;
@@ -30,12 +30,11 @@ impl Pipeline {
         let (reached, closed) = {
             let mut ledger = self.committer.ledger.lock().await;
             ledger.sync().await?;
-            let state = ledger.state();
-            let closed = state.run.as_ref().is_none_or(|open| open.id != run.id);
-            (
-                run.ends.iter().all(|(partition, end)| state.next_offset(*partition).is_some_and(|next| next >= *end)),
-                closed,
-            )
+            let closed = ledger.state().run.as_ref().is_none_or(|open| open.id != run.id);
+            // Partitions that nobody has read are where they would begin: an empty one is at its end.
+            let all = run.ends.keys().copied().collect();
+            let at = start::positions_of(&self.topic, &ledger, &all).await?;
+            (run.ends.iter().all(|(partition, end)| at.get(partition).is_some_and(|next| next >= end)), closed)
         };
         if !(reached || closed) {
             return Ok(false);

@@ -70,11 +70,15 @@ impl Pipeline {
         };
         let to = match self.plan.source.on_offset_out_of_range {
             OnOffsetOutOfRange::Stall => return Err(error.into()),
-            OnOffsetOutOfRange::Earliest => beginning,
+            // A position behind the end (a log that was cut) never goes back over what is already in the table.
+            OnOffsetOutOfRange::Earliest => beginning.max(position.min(end)),
             OnOffsetOutOfRange::Latest => end,
         };
         // What was read before the gap is committed first: the reset starts from the ledger's position.
         self.settle().await?;
+        if *self.stop.borrow() {
+            return Ok(());
+        }
         let mut ledger = self.committer.ledger.lock().await;
         // A complaint about another position is older than what the ledger says now; its offsets mean nothing any more.
         if ledger.state().next_offset(partition) == Some(position) {

@@ -120,7 +120,8 @@ struct Lane {
     window: Arc<OpenWindow>,
     program: Option<RowProgram>,
     writer: Option<LaneWriter>,
-    failed: bool,
+    /// Why this window cannot go on; told again at its close, in case nobody listened.
+    failed: Option<Stop>,
     events: UnboundedSender<LaneEvent>,
 }
 
@@ -133,7 +134,7 @@ pub fn run(
     inputs: &Receiver<LaneInput>,
     events: UnboundedSender<LaneEvent>,
 ) {
-    let mut lane = Lane { index, context, decoder, window: first, program: None, writer: None, failed: false, events };
+    let mut lane = Lane { index, context, decoder, window: first, program: None, writer: None, failed: None, events };
     for input in inputs {
         match input {
             LaneInput::Batch { raw, held } => {
@@ -151,11 +152,11 @@ pub fn run(
 
 impl Lane {
     fn batch(&mut self, raw: RawBatch) {
-        if self.failed {
+        if self.failed.is_some() {
             return;
         }
         if let Err(stop) = self.process(raw) {
-            self.failed = true;
+            self.failed = Some(stop.clone());
             self.tell(LaneEvent::Failed { window: self.window.id, stop });
         }
     }
@@ -227,10 +228,11 @@ impl Lane {
     fn close(&mut self, next: u64) {
         let closed = self.window.id;
         let files = self.writer.take().map(LaneWriter::finish);
-        if self.failed {
+        if let Some(stop) = self.failed.clone() {
             if let Some(files) = files {
                 files.abandon();
             }
+            self.tell(LaneEvent::Failed { window: closed, stop });
         } else {
             self.tell(LaneEvent::Closed { window: closed, files });
         }
@@ -241,7 +243,7 @@ impl Lane {
         if let Some(writer) = self.writer.take() {
             writer.abandon();
         }
-        self.failed = false;
+        self.failed = None;
         self.enter(next);
         self.tell(LaneEvent::Abandoned { window: next });
     }
@@ -251,8 +253,8 @@ impl Lane {
         if let Some(window) = self.context.windows.get(id) {
             self.window = window;
         } else {
-            self.failed = true;
             let stop = Stop::new(Reason::Internal, format!("lane {} was sent to an unknown window {id}", self.index));
+            self.failed = Some(stop.clone());
             self.tell(LaneEvent::Failed { window: id, stop });
         }
     }
