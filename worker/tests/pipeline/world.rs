@@ -47,7 +47,7 @@ spec:
       - {name: id, type: string}
       - {name: amount, type: double}
       - {name: at, type: bigint}
-  window: {period: 1s}
+  window: {period: 1h}
   parameters: {least: "0"}
   transforms: TRANSFORMS
   sink:
