@@ -20,7 +20,7 @@ help:
 	@echo "make generate         writes the generated files anew (crds/*.yaml)"
 	@echo "make check-generated  fails when a generated file is not what the sources say"
 	@echo "make setup            fetches Kafka, two S3 servers and two readers of Parquet for the next two"
-	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about ten minutes)"
+	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes)"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
 
 setup-build:
@@ -60,8 +60,9 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 	mv $(TOOLS)/cargo-deny $@
 
 # One test alone: make e2e TEST=kill_nine. See e2e/tests/e2e/main.rs for the variables.
+# Several at a time, however few the cores are: most of a test is waiting for sessions, sockets and windows.
 e2e: setup build
-	cargo test --release --workspace --test e2e -- --test-threads=1 --nocapture $(TEST)
+	cargo test --release --workspace --test e2e -- --test-threads=3 --nocapture $(TEST)
 
 soak: export SLUICE_ROUNDS ?= 100
 soak: export SLUICE_KILLS ?= 1000

@@ -1,7 +1,7 @@
 //! The promises of Sluice, each in a file of its own, against a real Kafka and a real S3 server.
 //!
-//! `make e2e` runs them one after another: they share the machine, and some are about time. One test alone:
-//! `cargo test --release --workspace --test e2e -- --test-threads=1 --nocapture kill_nine`.
+//! `make e2e` runs some at a time: each has its own topics, group and bucket, and whatever breaks a broker or a store has
+//! one of its own. One test alone: `make e2e TEST=kill_nine`.
 //! `SLUICE_SEED` repeats a run, `SLUICE_ROUNDS` and `SLUICE_KILLS` make those longer that go in rounds.
 
 mod bad_inputs;
