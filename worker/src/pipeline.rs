@@ -38,14 +38,20 @@ mod ending;
 mod group;
 pub mod lane;
 pub mod repair;
+mod retreat;
 pub mod start;
 pub mod stores;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod tries;
 pub mod window;
 
 use batch::{Batch, BatchEnd, BatchTask};
 use commit::{Committed, Committer};
 use lane::{LaneEvent, OpenWindow, Windows};
-use window::{Progress, backoff, is_due, ranges};
+use window::{Progress, is_due, ranges};
 
 /// A drain that takes longer drops the open window; the pod's own grace period is longer still.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -82,26 +88,14 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Stop> {
     board.phase(Phase::Starting);
-    let asked = stop.clone();
     let opened = tokio::select! {
         opened = start::open(&plan, &options.secrets) => opened,
         () = stopped(stop.clone()) => return Ok(()),
     };
     let outcome = match opened {
-        Ok(opened) => match build::build(plan, options, opened, Arc::clone(&board), stop.clone()) {
+        Ok(opened) => match build::build(plan, options, opened, Arc::clone(&board), stop.clone(), Reader::start) {
             Ok(mut pipeline) => {
-                // Whatever the loop waits for: the ledger makes it safe to leave at any moment.
-                let overdue = async {
-                    stopped(asked).await;
-                    tokio::time::sleep(DRAIN_DEADLINE + LOOK_AGAIN * 5).await;
-                };
-                let outcome = tokio::select! {
-                    outcome = pipeline.run() => outcome,
-                    () = overdue => {
-                        tracing::warn!("the drain took too long; what is not committed will be read again");
-                        Ok(())
-                    }
-                };
+                let outcome = unless_overdue(Box::pin(pipeline.run()), stop, DRAIN_DEADLINE + LOOK_AGAIN * 5).await;
                 pipeline.leave().await;
                 outcome
             }
@@ -113,6 +107,26 @@ pub async fn run(
         board.stopped(stop);
     }
     outcome
+}
+
+/// Does the work of a worker. When it is asked to stop, the work has this long to end by itself: whatever it waits for, the
+/// ledger makes it safe to leave at any moment.
+async fn unless_overdue(
+    work: impl Future<Output = Result<(), Stop>>,
+    stop: watch::Receiver<bool>,
+    patience: Duration,
+) -> Result<(), Stop> {
+    let overdue = async {
+        stopped(stop).await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = overdue => {
+            tracing::warn!("the drain took too long; what is not committed will be read again");
+            Ok(())
+        }
+    }
 }
 
 /// Waits until the worker is asked to stop.
@@ -138,6 +152,12 @@ struct Pipeline {
     lanes: usize,
     windows: Arc<Windows>,
     window: Arc<OpenWindow>,
+    /// Id of the window that lanes were told of last: no id is given twice, also when nobody got to open it.
+    announced: u64,
+    /// Id of the last rewind; none yet: 0. What the reader told before it does not count.
+    epoch: u64,
+    /// A window that failed before this loop came to it.
+    early: Option<(u64, Stop)>,
     opened_at: Instant,
     /// Where the open window begins, of every owned partition.
     from: BTreeMap<i32, i64>,
@@ -164,12 +184,18 @@ impl Pipeline {
             if *self.stop.borrow() {
                 return self.drain().await;
             }
+            if let Some((window, stop)) = self.early.take()
+                && window == self.window.id
+            {
+                self.window_failed(stop).await?;
+                continue;
+            }
             let due_at = tokio::time::Instant::from_std(self.opened_at + self.plan.window.period);
             tokio::select! {
                 () = &mut stop => return self.drain().await,
                 end = finished(&mut self.batch) => self.batch_ended(end?).await?,
                 event = self.source_events.recv() => self.source_event(event).await?,
-                event = self.lane_events.recv() => self.lane_event(event).await?,
+                event = lane::told(&mut self.lane_events) => self.lane_event(event?).await?,
                 // Without partitions there is nothing to close, however late it is.
                 () = tokio::time::sleep_until(due_at), if self.batch.is_none() && !self.from.is_empty() => {}
                 _ = look.tick() => {
@@ -209,18 +235,27 @@ impl Pipeline {
             .any(|(partition, from)| ends.and_then(|ends| ends.get(partition)).is_some_and(|end| from < end))
     }
 
-    async fn lane_event(&mut self, event: Option<LaneEvent>) -> Result<(), Stop> {
+    async fn lane_event(&mut self, event: LaneEvent) -> Result<(), Stop> {
         match event {
-            Some(LaneEvent::Failed { window, stop }) if window == self.window.id => self.window_failed(stop).await,
-            // Of a window that was closed or abandoned meanwhile.
-            Some(LaneEvent::Failed { .. } | LaneEvent::Abandoned { .. } | LaneEvent::MaybeDue) => Ok(()),
-            Some(LaneEvent::Closed { files, .. }) => {
-                if let Some(files) = files {
-                    files.abandon();
-                }
+            LaneEvent::Failed { window, stop } if window == self.window.id => self.window_failed(stop).await,
+            other => {
+                self.set_aside(other);
                 Ok(())
             }
-            None => Err(Stop::new(Reason::Internal, "all lanes ended by themselves")),
+        }
+    }
+
+    /// What a lane tells of another window than the one that is waited for: of one that was given up meanwhile, or of the
+    /// next one already.
+    fn set_aside(&mut self, event: LaneEvent) {
+        match event {
+            LaneEvent::Closed { files: Some(files), .. } => files.abandon(),
+            LaneEvent::Failed { window, stop } if window > self.window.id => self.early = Some((window, stop)),
+            LaneEvent::Gone { .. }
+            | LaneEvent::Closed { .. }
+            | LaneEvent::Failed { .. }
+            | LaneEvent::Abandoned { .. }
+            | LaneEvent::MaybeDue => {}
         }
     }
 
@@ -230,31 +265,19 @@ impl Pipeline {
         let next = self.announce_next()?;
         let (reply, positions) = oneshot::channel();
         self.reader.send(Command::Close { window: next.id, reply });
-        let to = positions.await.map_err(|_| Stop::new(Reason::Internal, "the reader ended by itself"))?;
-        let mut files = Vec::new();
-        let mut open = self.lanes;
-        while open > 0 {
-            match self.lane_events.recv().await {
-                Some(LaneEvent::Closed { window, files: of_lane }) if window == closing.id => {
-                    files.extend(of_lane);
-                    open -= 1;
-                }
-                Some(LaneEvent::Failed { window, stop }) if window == closing.id => {
-                    files.into_iter().for_each(PendingFiles::abandon);
-                    // The next window is announced: its id must not be given again.
-                    self.window = next;
-                    return self.window_failed(stop).await;
-                }
-                Some(_) => {}
-                None => return Err(Stop::new(Reason::Internal, "all lanes ended by themselves")),
-            }
-        }
+        let Ok(to) = positions.await else { return Err(self.reader_is_gone()) };
+        let closed = self.closed_by_lanes(closing.id).await?;
+        // Whatever becomes of the old one, the lanes are at the next window.
+        self.window = next;
+        let files = match closed {
+            Ok(files) => files,
+            Err(stop) => return self.window_failed(stop).await,
+        };
         let lost: Vec<i32> = self.from.keys().copied().filter(|partition| !to.contains_key(partition)).collect();
         if !lost.is_empty() {
             // The reader knows it already, its event is still on the way. The files hold rows of a partition that others read now.
             tracing::warn!(partitions = ?lost, "partitions lost while the window closed: it is dropped");
             files.into_iter().for_each(PendingFiles::abandon);
-            self.window = next;
             self.forget(&lost);
             return self.rewind().await;
         }
@@ -262,15 +285,35 @@ impl Pipeline {
         for (partition, from) in &mut self.from {
             *from = to.get(partition).copied().unwrap_or(*from).max(*from);
         }
-        self.window = next;
         self.opened_at = Instant::now();
         let batch = Batch { window: closing, closed: Timestamp::now(), ranges, files };
         self.batch = Some(tokio::spawn(self.batch_task(batch)));
         Ok(())
     }
 
-    fn announce_next(&self) -> Result<Arc<OpenWindow>, Stop> {
-        let next = build::open_window(&self.committer.worker, self.window.id, self.lanes, &self.transform)?;
+    /// What the lanes made of a window that ends; the inner error is that of a lane that could not make it.
+    async fn closed_by_lanes(&mut self, closing: u64) -> Result<Result<Vec<PendingFiles>, Stop>, Stop> {
+        let mut files = Vec::new();
+        let mut open = self.lanes;
+        while open > 0 {
+            match lane::told(&mut self.lane_events).await? {
+                LaneEvent::Closed { window, files: of_lane } if window == closing => {
+                    files.extend(of_lane);
+                    open -= 1;
+                }
+                LaneEvent::Failed { window, stop } if window == closing => {
+                    files.into_iter().for_each(PendingFiles::abandon);
+                    return Ok(Err(stop));
+                }
+                other => self.set_aside(other),
+            }
+        }
+        Ok(Ok(files))
+    }
+
+    fn announce_next(&mut self) -> Result<Arc<OpenWindow>, Stop> {
+        let next = build::open_window(&self.committer.worker, self.announced, self.lanes, &self.transform)?;
+        self.announced = next.id;
         self.windows.announce(Arc::clone(&next));
         Ok(next)
     }
@@ -328,79 +371,6 @@ impl Pipeline {
             }
             BatchEnd::Failed(stop) => self.window_failed(stop).await,
         }
-    }
-
-    /// A window failed before anything of it was decided: everything read since goes back, and is read again.
-    async fn window_failed(&mut self, stop: Stop) -> Result<(), Stop> {
-        if !stop.retry {
-            return Err(stop);
-        }
-        self.failures += 1;
-        if self.failures > self.plan.retries.per_window {
-            let ranges: Vec<String> =
-                self.from.iter().map(|(partition, from)| format!("{partition}: from {from}")).collect();
-            return Err(Stop::new(
-                Reason::RetriesExhausted,
-                format!(
-                    "batch {} of topic {} (partition offsets {}) failed {} times, the last time with {stop}",
-                    self.window.batch,
-                    self.plan.source.topic,
-                    ranges.join(", "),
-                    self.failures
-                ),
-            ));
-        }
-        let wait = backoff(self.plan.retries.backoff, self.failures);
-        tracing::warn!(error = %stop, failures = self.failures, wait = ?wait, "a window failed and will be tried again");
-        self.board.retrying(&stop);
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stopped(self.stop.clone()) => {
-                // The loop sees the request next; the failed window is not worth a try before that.
-                self.from.clear();
-                return Ok(());
-            }
-        }
-        self.rewind().await?;
-        self.board.phase(Phase::Running);
-        Ok(())
-    }
-
-    /// Drops everything that is not decided and goes back to the ledger's positions, with all owned partitions.
-    async fn rewind(&mut self) -> Result<(), Stop> {
-        if let Some(batch) = self.batch.take() {
-            // A batch that is under way may already be decided: only its own end tells.
-            match batch.await {
-                Ok(Ok(BatchEnd::Published(committed, codes))) => self.published(&committed, &codes).await,
-                Ok(Ok(BatchEnd::Nothing(_) | BatchEnd::Void(_) | BatchEnd::Failed(_))) => {}
-                Ok(Err(stop)) => return Err(stop),
-                Err(error) => return Err(broke_off(&error)),
-            }
-        }
-        let owned: BTreeSet<i32> = self.from.keys().copied().collect();
-        self.committer.ledger.lock().await.sync().await?;
-        self.from = {
-            let ledger = self.committer.ledger.lock().await;
-            start::positions_of(&self.topic, &ledger, &owned).await?
-        };
-        self.at_end.clear();
-        let next = self.announce_next()?;
-        let (done, rewound) = oneshot::channel();
-        self.reader.send(Command::Rewind { positions: self.from.clone(), epoch: next.id, done });
-        rewound.await.map_err(|_| Stop::new(Reason::Internal, "the reader ended by itself"))?;
-        let mut waiting = self.lanes;
-        while waiting > 0 {
-            match self.lane_events.recv().await {
-                Some(LaneEvent::Abandoned { window }) if window == next.id => waiting -= 1,
-                Some(LaneEvent::Closed { files: Some(files), .. }) => files.abandon(),
-                Some(_) => {}
-                None => return Err(Stop::new(Reason::Internal, "all lanes ended by themselves")),
-            }
-        }
-        self.window = next;
-        self.opened_at = Instant::now();
-        self.board.positions(&self.from);
-        Ok(())
     }
 
     /// Commits and publishes everything that was read so far.

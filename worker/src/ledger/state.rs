@@ -128,13 +128,6 @@ impl State {
         self.positions.get(&partition).map(|position| position.next)
     }
 
-    /// Has every partition of the open run reached its end, and is everything published? False when no run is open.
-    pub fn run_is_done(&self) -> bool {
-        let reached =
-            |run: &Run| run.ends.iter().all(|(&partition, &end)| self.next_offset(partition).unwrap_or(0) >= end);
-        self.unpublished.is_empty() && self.run.as_ref().is_some_and(reached)
-    }
-
     /// Carries out what the rules allowed.
     fn perform(&mut self, seq: u64, record: &Record, moves: Moves) {
         self.positions.extend(moves.positions);

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use jiff::Timestamp;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::commit::Committer;
@@ -19,14 +19,17 @@ use super::{Pipeline, WorkerOptions, start};
 use crate::budget::Budget;
 use crate::error::Stop;
 use crate::report::Board;
-use crate::source::{LaneInput, Reader, ReaderConfig};
+use crate::source::{LaneInput, Reader, ReaderConfig, SourceError, SourceEvent};
 use crate::transform::Transform;
 use crate::write::WriteContext;
 
 /// Batches that a lane may have waiting: enough to never starve, few enough to be small change for the memory budget.
 const LANE_QUEUE: usize = 4;
 
-/// Starts the threads of a worker. Records flow from here on.
+/// A reader, and what it tells.
+type StartedReader = (Reader, UnboundedReceiver<SourceEvent>);
+
+/// Starts the threads of a worker. Records flow from here on. `start_reader` is [`Reader::start`], or a test that plays it.
 #[allow(clippy::too_many_lines, reason = "one list of parts, without a decision in it")]
 pub(super) fn build(
     plan: JobPlan,
@@ -34,6 +37,7 @@ pub(super) fn build(
     opened: Opened,
     board: Arc<Board>,
     stop: watch::Receiver<bool>,
+    start_reader: impl FnOnce(ReaderConfig, Vec<Sender<LaneInput>>) -> Result<StartedReader, SourceError>,
 ) -> Result<Pipeline, Stop> {
     let plan = Arc::new(plan);
     let budget = Budget::new(plan.memory_budget);
@@ -70,7 +74,7 @@ pub(super) fn build(
     let mut config =
         ReaderConfig::new(plan.source.clone(), start::client_name(&plan), options.secrets.clone(), Arc::clone(&budget));
     config.limits = opened.run.as_ref().map(|run| run.ends.clone());
-    let (reader, source_events) = Reader::start(config, inputs)?;
+    let (reader, source_events) = start_reader(config, inputs)?;
     let reader = Arc::new(reader);
     board.begin(&plan, &opened, budget, Arc::clone(&reader));
     let ledger = Arc::new(Mutex::new(opened.ledger));
@@ -98,7 +102,10 @@ pub(super) fn build(
         lane_events,
         lanes,
         windows,
+        announced: window.id,
         window,
+        epoch: 0,
+        early: None,
         opened_at: Instant::now(),
         from: BTreeMap::new(),
         at_end: BTreeSet::new(),

@@ -13,11 +13,11 @@ use sluice_crds::condition::Reason;
 
 use super::repair::Repairer;
 use super::stores::Stores;
-use super::window::backoff;
-use crate::error::{Classified, Stop, chain};
+use super::tries::Tries;
+use crate::error::{Stop, chain};
 use crate::fault;
 use crate::ledger::Illegal;
-use crate::ledger::record::{Body, Commit, Counts, FileRecord, OffsetRange, Published, Repair, Upload};
+use crate::ledger::record::{Body, Commit, Counts, FileRecord, OffsetRange, Published, Record, Repair, Upload};
 use crate::ledger::{Decision, Ledger, LedgerError};
 use crate::store::{Publication, StagedUpload};
 
@@ -94,18 +94,8 @@ impl Committer {
             counts: staged.counts,
             published: published.clone(),
         };
-        let decision = {
-            let record = self.ledger.lock().await.record(Body::Commit(commit.clone()));
-            let mut failures = 0;
-            loop {
-                // The lock is free while this waits for the next try.
-                let tried = self.ledger.lock().await.decide(&record).await;
-                match tried {
-                    Ok(decision) => break decision,
-                    Err(error) => self.wait_or_stop(&error, &mut failures).await?,
-                }
-            }
-        };
+        let record = self.ledger.lock().await.record(Body::Commit(commit.clone()));
+        let decision = self.decide(&record).await?;
         fault::point("commit.after");
         Ok(match decision {
             Decision::Decided { seq } => {
@@ -116,19 +106,29 @@ impl Committer {
         })
     }
 
-    async fn wait_or_stop(&self, error: &LedgerError, failures: &mut u32) -> Result<(), Stop> {
-        *failures += 1;
-        if !error.retry() || *failures > self.retries.0 {
-            let mut stop =
-                Stop { retry: false, exit_code: error.exit_code(), ..Stop::new(error.reason(), chain(error)) };
-            if error.retry() {
-                stop.message = format!("the ledger could not be written after {failures} tries: {}", stop.message);
+    /// Decides a record, with the same record again as long as it is not known what became of it. The lock is free while
+    /// this waits for the next try: others look at the ledger meanwhile.
+    pub async fn decide(&self, record: &Record) -> Result<Decision, Stop> {
+        let mut tries = Tries::new("the ledger could not be written", self.retries);
+        loop {
+            let tried = self.ledger.lock().await.decide(record).await;
+            match tried {
+                Ok(decision) => return Ok(decision),
+                Err(error) => tries.again(&error).await?,
             }
-            return Err(stop);
         }
-        tracing::warn!(error = %chain(error), "ledger write failed, trying again");
-        tokio::time::sleep(backoff(self.retries.1, *failures)).await;
-        Ok(())
+    }
+
+    /// Reads the ledger to its tail, as patiently.
+    pub async fn sync(&self) -> Result<(), Stop> {
+        let mut tries = Tries::new("the ledger could not be read", self.retries);
+        loop {
+            let tried = self.ledger.lock().await.sync().await;
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(error) => tries.again(&error).await?,
+            }
+        }
     }
 
     /// Makes the files of a commit visible. May be done by several workers at once, and again.
@@ -166,7 +166,7 @@ impl Committer {
 
     async fn publish_file(&self, seq: u64, commit: &Commit, mut file: FileRecord) -> Result<(), Stop> {
         let store = self.stores.of(file.role)?;
-        let mut failures = 0;
+        let mut tries = Tries::new("a file could not be published", self.retries);
         let mut missing_since: Option<Instant> = None;
         loop {
             match store.publish(&file).await {
@@ -180,14 +180,7 @@ impl Committer {
                         tokio::time::sleep(LOOK_FOR_LOST.min(self.lost_after)).await;
                     }
                 }
-                Err(error) => {
-                    failures += 1;
-                    if !error.retry() || failures > self.retries.0 {
-                        return Err(Stop { retry: false, ..Stop::from(error) });
-                    }
-                    tracing::warn!(url = file.url, error = %chain(&error), "publish failed, trying again");
-                    tokio::time::sleep(backoff(self.retries.1, failures)).await;
-                }
+                Err(error) => tries.again(&error).await?,
             }
             // Meanwhile another worker may have published the commit, or repaired the file.
             match self.as_in_the_ledger(seq, &file.url).await? {
@@ -218,11 +211,8 @@ impl Committer {
         tracing::warn!(seq, url = file.url, "an upload that was decided is lost: the file is made again");
         let StagedUpload { url, bytes, upload } = self.repairer.remake(commit, file).await?;
         let repair = Repair { seq, url, bytes, upload: upload.clone() };
-        let decision = {
-            let mut ledger = self.ledger.lock().await;
-            let record = ledger.record(Body::Repair(repair));
-            ledger.decide(&record).await?
-        };
+        let record = self.ledger.lock().await.record(Body::Repair(repair));
+        let decision = self.decide(&record).await?;
         let unused = if let Decision::Decided { .. } = decision { &file.upload } else { &upload };
         self.discard_upload(file, unused).await;
         Ok(())
@@ -230,8 +220,8 @@ impl Committer {
 
     /// The file as the ledger has it now; `None` when its commit is published.
     async fn as_in_the_ledger(&self, seq: u64, url: &str) -> Result<Option<FileRecord>, Stop> {
-        let mut ledger = self.ledger.lock().await;
-        ledger.sync().await?;
+        self.sync().await?;
+        let ledger = self.ledger.lock().await;
         let commit = ledger.state().unpublished.get(&seq);
         Ok(commit.and_then(|commit| commit.files.iter().find(|file| file.url == url)).cloned())
     }
@@ -242,10 +232,21 @@ impl Committer {
         if seqs.is_empty() {
             return Ok(());
         }
+        let record = self.ledger.lock().await.record(Body::Published(Published { seqs: seqs.clone() }));
+        self.decide(&record).await?;
+        self.said(&seqs);
+        Ok(())
+    }
+
+    /// The same with one try, for somebody who has better things to do than to wait for the next one.
+    pub async fn try_to_note_published(&self) -> Result<(), LedgerError> {
+        let seqs = self.unsaid();
+        if seqs.is_empty() {
+            return Ok(());
+        }
         let mut ledger = self.ledger.lock().await;
         let record = ledger.record(Body::Published(Published { seqs: seqs.clone() }));
         ledger.decide(&record).await?;
-        drop(ledger);
         self.said(&seqs);
         Ok(())
     }
@@ -279,3 +280,6 @@ impl Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

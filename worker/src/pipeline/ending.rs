@@ -6,7 +6,7 @@ use sluice_crds::report::Phase;
 use tokio::sync::oneshot;
 
 use super::{DRAIN_DEADLINE, Pipeline, start};
-use crate::error::Stop;
+use crate::error::{Stop, chain};
 use crate::ledger::record::{Body, RunEnd};
 use crate::source::Command;
 
@@ -28,8 +28,8 @@ impl Pipeline {
             return Ok(false);
         }
         let (reached, closed) = {
-            let mut ledger = self.committer.ledger.lock().await;
-            ledger.sync().await?;
+            self.committer.sync().await?;
+            let ledger = self.committer.ledger.lock().await;
             let closed = ledger.state().run.as_ref().is_none_or(|open| open.id != run.id);
             // Partitions that nobody has read are where they would begin: an empty one is at its end.
             let all = run.ends.keys().copied().collect();
@@ -46,10 +46,9 @@ impl Pipeline {
     pub(super) async fn complete(&mut self) -> Result<(), Stop> {
         self.committer.note_published().await?;
         if let Some(run) = self.run.take() {
-            let mut ledger = self.committer.ledger.lock().await;
-            let record = ledger.record(Body::RunEnd(RunEnd { id: run.id }));
+            let record = self.committer.ledger.lock().await.record(Body::RunEnd(RunEnd { id: run.id }));
             // Void means that another worker said so first.
-            ledger.decide(&record).await?;
+            self.committer.decide(&record).await?;
         }
         self.board.phase(Phase::Completed);
         Ok(())
@@ -60,9 +59,9 @@ impl Pipeline {
         let idle = self.last_commit.elapsed() >= self.plan.window.period.max(Duration::from_secs(5));
         if self.batch.is_none()
             && idle
-            && let Err(stop) = self.committer.note_published().await
+            && let Err(error) = self.committer.try_to_note_published().await
         {
-            tracing::warn!(error = %stop, "the ledger could not be told what is visible; trying again later");
+            tracing::warn!(error = %chain(&error), "the ledger could not be told what is visible; trying again later");
         }
     }
 

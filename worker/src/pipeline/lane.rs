@@ -4,6 +4,7 @@
 //! with the records, so every lane cuts its stream at the same point as the reader.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,11 +12,12 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 use jiff::Timestamp;
 use sluice_crds::condition::Reason;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::batch::{OutputBatch, RawBatch, Refused};
 use crate::decode::Decoder;
-use crate::error::Stop;
+use crate::error::{Stop, words_of};
+use crate::fault;
 use crate::ledger::record::{OffsetRange, SourceRange};
 use crate::metrics::Metrics;
 use crate::source::LaneInput;
@@ -93,6 +95,20 @@ pub enum LaneEvent {
     },
     /// The window may be due: by records, by bytes or by memory.
     MaybeDue,
+    /// The lane ended by itself and will never answer again; [`told`] makes it an error for whoever waits.
+    Gone {
+        /// Why.
+        stop: Stop,
+    },
+}
+
+/// What a lane tells next. Whoever waits for an answer of every lane must wait with this: a lane that is gone gives none.
+pub async fn told(events: &mut UnboundedReceiver<LaneEvent>) -> Result<LaneEvent, Stop> {
+    match events.recv().await {
+        Some(LaneEvent::Gone { stop }) => Err(stop),
+        Some(event) => Ok(event),
+        None => Err(Stop::new(Reason::Internal, "all lanes ended by themselves")),
+    }
 }
 
 /// What all lanes of a plan have in common.
@@ -125,7 +141,8 @@ struct Lane {
     events: UnboundedSender<LaneEvent>,
 }
 
-/// Runs a lane until its input ends.
+/// Runs a lane until its input ends. A panic ends it, too, and is told: the program is wrong, and the worker must not wait
+/// for a lane that is gone.
 pub fn run(
     index: usize,
     context: Arc<LaneContext>,
@@ -134,7 +151,17 @@ pub fn run(
     inputs: &Receiver<LaneInput>,
     events: UnboundedSender<LaneEvent>,
 ) {
-    let mut lane = Lane { index, context, decoder, window: first, program: None, writer: None, failed: None, events };
+    let last_words = events.clone();
+    let lane = Lane { index, context, decoder, window: first, program: None, writer: None, failed: None, events };
+    // The lane goes with the panic: nothing of it is looked at again.
+    if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| work(lane, inputs))) {
+        let stop = Stop::new(Reason::Internal, format!("lane {index} panicked: {}", words_of(&*panic)));
+        // A pipeline that is gone needs no news.
+        let _ = last_words.send(LaneEvent::Gone { stop });
+    }
+}
+
+fn work(mut lane: Lane, inputs: &Receiver<LaneInput>) {
     for input in inputs {
         match input {
             LaneInput::Batch { raw, held } => {
@@ -226,6 +253,7 @@ impl Lane {
     }
 
     fn close(&mut self, next: u64) {
+        fault::point("lane.close.before");
         let closed = self.window.id;
         let files = self.writer.take().map(LaneWriter::finish);
         if let Some(stop) = self.failed.clone() {
@@ -240,6 +268,7 @@ impl Lane {
     }
 
     fn abandon(&mut self, next: u64) {
+        fault::point("lane.abandon.before");
         if let Some(writer) = self.writer.take() {
             writer.abandon();
         }
@@ -272,3 +301,6 @@ pub const AGGREGATES: usize = 9999;
 pub fn sources_of(ranges: &[OffsetRange]) -> Vec<SourceRange> {
     ranges.iter().map(|range| SourceRange { partition: range.partition, from: range.from, to: range.to }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,7 @@ unsafe impl<C: ConsumerContext> Send for FetchQueue<C> {}
 
 /// Ends a [`FetchQueue::poll`] that waits, from another thread.
 #[derive(Clone)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Waker(Arc<Mutex<Option<QueuePointer>>>);
 
 struct QueuePointer(NonNull<sys::rd_kafka_queue_t>);

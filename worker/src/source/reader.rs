@@ -21,6 +21,7 @@ mod outbox;
 mod run;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,6 +40,7 @@ use super::native::{FetchQueue, Waker};
 use super::{client, topic};
 use crate::batch::RawBatch;
 use crate::budget::{Budget, Held};
+use crate::error::words_of;
 
 /// The part of the memory budget that librdkafka's prefetch may take: one in this many bytes.
 const PREFETCH_SHARE: u64 = 8;
@@ -55,7 +57,7 @@ pub enum Command {
     Rewind {
         /// Partition to the next offset to read.
         positions: BTreeMap<i32, i64>,
-        /// Told in the `Abandon`.
+        /// Told in the `Abandon`, and in what the reader tells from then on.
         epoch: u64,
         /// Told when the markers stand in line.
         done: oneshot::Sender<()>,
@@ -97,6 +99,8 @@ pub enum SourceEvent {
         partition: i32,
         /// The next offset; the limit, where there is one and it is reached.
         offset: i64,
+        /// Of the last [`Command::Rewind`] that was carried out; none yet: 0.
+        epoch: u64,
     },
     /// Something that needs a decision; told once for each partition and kind until the partition gets a new position. Nothing was skipped.
     Failed(SourceError),
@@ -209,15 +213,35 @@ impl Reader {
             (limits, size),
             outbox,
             inbox,
-            events,
+            events.clone(),
             positions,
             config.budget,
             prefetch,
         );
-        std::thread::Builder::new().name("reader".to_owned()).spawn(move || read.run()).map_err(|error| {
-            SourceError::Internal { topic: config.source.topic, problem: format!("no thread can be started: {error}") }
-        })?;
+        let (topic, last_words) = (config.source.topic, events);
+        let unstarted = topic.clone();
+        std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || {
+                // The thread's state goes with the panic, and leaves the group: nothing of it is looked at again.
+                if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| read.run())) {
+                    let problem = format!("the reader panicked: {}", words_of(&*panic));
+                    let _ = last_words.send(SourceEvent::Failed(SourceError::Internal { topic, problem }));
+                }
+            })
+            .map_err(|error| {
+                let problem = format!("no thread can be started: {error}");
+                SourceError::Internal { topic: unstarted, problem }
+            })?;
         Ok((reader, told))
+    }
+
+    /// A handle without a thread: a test takes the commands and plays the reader.
+    #[cfg(test)]
+    pub(crate) fn played() -> (Self, crossbeam_channel::Receiver<Command>) {
+        let (commands, inbox) = crossbeam_channel::unbounded();
+        let (positions, ends, trouble) = (Arc::default(), Arc::default(), TroubleCell::default());
+        (Self { commands, waker: Waker::default(), positions, ends, trouble }, inbox)
     }
 
     /// Sends a command. False when the thread has ended.

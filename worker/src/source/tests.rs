@@ -278,7 +278,7 @@ fn the_end_of_a_partition_is_told_with_its_offset() {
     world.produce("t", 0, 0..7);
     let mut running = world.reader("t", |_| {});
     running.assign(&same([0], 3));
-    assert!(matches!(running.event(), SourceEvent::AtEnd { partition: 0, offset: 7 }));
+    assert!(matches!(running.event(), SourceEvent::AtEnd { partition: 0, offset: 7, epoch: 0 }));
     assert_eq!(running.reader.ends(), same([0], 7));
     running.stop();
 }
@@ -369,7 +369,7 @@ fn a_bounded_run_stops_exactly_at_its_limits() {
     );
     let mut ends = BTreeMap::new();
     while ends.len() < 3 {
-        if let SourceEvent::AtEnd { partition, offset } = running.event() {
+        if let SourceEvent::AtEnd { partition, offset, .. } = running.event() {
             ends.insert(partition, offset);
         }
     }
@@ -377,6 +377,8 @@ fn a_bounded_run_stops_exactly_at_its_limits() {
     world.produce("t", 2, 0..10);
     let told = running.rewind(BTreeMap::from([(0, 500), (1, 0), (2, 1000)]), 9);
     running.answer(told);
+    let again = running.event();
+    assert!(matches!(again, SourceEvent::AtEnd { epoch: 9, .. }), "what is told after a rewind says so: {again:?}");
     let (got, positions) = running.read_to_end(&limits);
     assert_eq!((got.get(&0).map(Vec::len), got.get(&2), positions), (Some(100), None, limits));
     running.stop();

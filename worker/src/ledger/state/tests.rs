@@ -237,16 +237,6 @@ fn a_run_is_decided_once_and_ended_by_its_id() {
 }
 
 #[test]
-fn a_run_is_done_when_all_partitions_are_at_their_ends_and_all_is_published() {
-    let open = and(started(), [run("r1", &[(0, 11), (7, 0)])]);
-    assert!(!fold(&started()).run_is_done(), "no run is open");
-    assert!(!fold(&open).run_is_done());
-    let read = and(open, [commit(&[(0, 10, 11)])]);
-    assert!(!fold(&read).run_is_done(), "not published");
-    assert!(fold(&and(read, [published(&[3])])).run_is_done());
-}
-
-#[test]
 fn totals_and_the_last_commit_are_sums_of_what_is_legal() {
     let mut second = batch(&[(1, 20, 23)]);
     second.counts = Counts { read: 3, written: 1, filtered: 1, dead: 1, bytes: 9 };

@@ -17,6 +17,7 @@ use super::assembly::{Assembly, BatchSize};
 use super::outbox::{LaneGone, Outbox};
 use super::{Command, LaneInput, SourceEvent};
 use crate::budget::{Budget, Held};
+use crate::fault;
 use crate::source::context::{Change, SourceContext, lock};
 use crate::source::error::{Meaning, SourceError, Subject, describe, meaning};
 use crate::source::native::{FetchQueue, c_name};
@@ -53,6 +54,8 @@ pub(super) struct ReadLoop {
     /// Partitions whose position seems to be out of range, until the brokers told the range.
     out_of_range: BTreeSet<i32>,
     told: BTreeSet<(i32, i32)>,
+    /// Of the last rewind.
+    epoch: u64,
     /// When what did not work is tried again.
     again: Instant,
 }
@@ -89,6 +92,7 @@ impl ReadLoop {
             paused: BTreeSet::new(),
             out_of_range: BTreeSet::new(),
             told: BTreeSet::new(),
+            epoch: 0,
             again: Instant::now(),
         }
     }
@@ -122,6 +126,7 @@ impl ReadLoop {
     }
 
     fn turn(&mut self) -> Result<(), LaneGone> {
+        fault::point("reader.turn.before");
         self.serve_group();
         self.move_fetchers();
         self.find_ranges();
@@ -222,6 +227,7 @@ impl ReadLoop {
         self.out_of_range.clear();
         self.told.clear();
         self.again = Instant::now();
+        self.epoch = epoch;
         let _ = done.send(());
     }
 
@@ -304,7 +310,7 @@ impl ReadLoop {
                 let answer = self.consumer.pause(&self.names(&[partition]));
                 self.check(answer, "pausing a partition at its limit");
             }
-            self.tell(SourceEvent::AtEnd { partition, offset });
+            self.tell(SourceEvent::AtEnd { partition, offset, epoch: self.epoch });
         }
         self.open.resize(self.assembly.open_memory());
     }

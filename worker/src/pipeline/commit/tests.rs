@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::budget::Budget;
+use crate::error::STORE;
+use crate::ledger::record::{FileRole, PlanChange, SourceRange, Start};
+use crate::ledger::{Owner, Tuning};
+use crate::store::Store;
+use crate::testing::failing_store::{FailingStore, Fault, Op};
+
+/// Nothing here takes longer on any machine that works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    /// Where the ledger lies. It sends each request once, so each fault reaches the committer.
+    objects: Arc<FailingStore>,
+    table: Arc<Store>,
+    committer: Arc<Committer>,
+}
+
+async fn world(retries: (u32, Duration)) -> World {
+    let objects = Arc::new(FailingStore::default());
+    let name = String::from;
+    let owner = Owner { cluster: name("c"), namespace: name("n"), name: name("j"), kafka_cluster: name("k") };
+    let tuning = Tuning { tries: 1, ..Tuning::default() };
+    let store = Arc::clone(&objects) as Arc<dyn ObjectStore>;
+    let mut ledger = Ledger::open_with(store, Path::from("c"), "s3://lake/c/", &owner, tuning).await.unwrap();
+    let positions = BTreeMap::from([(0, 0)]);
+    let start = Start { topic: name("t"), topic_id: name("id"), earliest: false, positions };
+    for body in [Body::Start(start), Body::Plan(PlanChange { generation: 1, hash: name("p") })] {
+        let record = ledger.record(body);
+        ledger.decide(&record).await.unwrap();
+    }
+    let (table, ledger) = (Arc::new(Store::memory()), Arc::new(Mutex::new(ledger)));
+    let stores = Arc::new(Stores { table: Arc::clone(&table), dead: None, checkpoint: Arc::clone(&table) });
+    let repairer = Repairer { ledger: Arc::clone(&ledger), stores: Arc::clone(&stores), secrets: PathBuf::new() };
+    let committer = Arc::new(Committer {
+        ledger,
+        stores,
+        worker: name("w"),
+        plan: name("p"),
+        retries,
+        repairer,
+        lost_after: Duration::from_millis(20),
+        visible: std::sync::Mutex::default(),
+    });
+    World { objects, table, committer }
+}
+
+impl World {
+    async fn upload(&self) -> StagedUpload {
+        let mut staging = self.table.begin("part.parquet", &Handle::current(), &Budget::new(u64::MAX));
+        staging.push(Bytes::from_static(b"rows"));
+        staging.finish().await.unwrap()
+    }
+
+    /// One file with the rows of offset 0.
+    async fn staged(&self) -> Staged {
+        let StagedUpload { url, bytes, upload } = self.upload().await;
+        let sources = vec![SourceRange { partition: 0, from: 0, to: 1 }];
+        let file = FileRecord { role: FileRole::Table, url, rows: 1, bytes, partition: Vec::new(), sources, upload };
+        Staged {
+            batch: "b".into(),
+            window: (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH),
+            ranges: vec![OffsetRange { topic: "t".into(), topic_id: "id".into(), partition: 0, from: 0, to: 1 }],
+            files: vec![file],
+            counts: Counts::default(),
+        }
+    }
+
+    async fn committed(&self) -> Committed {
+        match self.committer.commit(self.staged().await).await.unwrap() {
+            Outcome::Committed(committed) => committed,
+            other @ Outcome::Void(..) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_is_free_while_a_commit_waits_for_its_next_try() {
+    let world = world((1, Duration::from_hours(1))).await;
+    let staged = world.staged().await;
+    world.objects.fail(Op::Put, "ledger/", Fault::Before);
+    let before = world.objects.puts();
+    let committer = Arc::clone(&world.committer);
+    let commit = tokio::spawn(async move { committer.commit(staged).await });
+    while world.objects.puts() == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::timeout(PATIENCE, world.committer.sync()).await.expect("the lock is free").unwrap();
+    assert!(!commit.is_finished(), "it waits for an hour");
+    commit.abort();
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_ends_no_worker_whatever_it_does_with_the_ledger() {
+    let world = world((2, Duration::from_millis(1))).await;
+    world.objects.fail(Op::List, "ledger", Fault::Before);
+    world.committer.sync().await.expect("reading");
+    world.objects.fail(Op::Put, "ledger/", Fault::Before);
+    let committed = world.committed().await;
+    world.committer.publish(&committed).await.unwrap();
+    world.objects.fail(Op::Put, "ledger/", Fault::Before);
+    world.committer.note_published().await.expect("saying what is visible");
+    assert!(world.committer.ledger.lock().await.state().unpublished.is_empty());
+    assert_eq!(world.committer.unsaid(), Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_failure_that_lasts_ends_the_worker_with_the_number_of_tries() {
+    let world = world((2, Duration::from_millis(1))).await;
+    for _ in 0..3 {
+        world.objects.fail(Op::List, "ledger", Fault::Before);
+    }
+    let stop = world.committer.sync().await.unwrap_err();
+    assert_eq!((stop.reason, stop.exit_code, stop.retry), (Reason::SinkUnavailable, STORE, false));
+    assert!(stop.message.starts_with("the ledger could not be read after 3 tries: "), "{stop}");
+    world.objects.fail(Op::List, "ledger", Fault::Denied);
+    let stop = world.committer.sync().await.unwrap_err();
+    assert_eq!(stop.reason, Reason::AuthenticationFailed, "no other try can help: {stop}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_may_say_of_visible_files_is_tried_once_only() {
+    let world = world((2, Duration::from_hours(1))).await;
+    let committed = world.committed().await;
+    world.committer.publish(&committed).await.unwrap();
+    world.objects.fail(Op::Put, "ledger/", Fault::Before);
+    assert!(world.committer.try_to_note_published().await.is_err());
+    world.committer.try_to_note_published().await.unwrap();
+    assert!(world.committer.ledger.lock().await.state().unpublished.is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_lost_again_after_its_repair_needs_a_person() {
+    let world = world((2, Duration::from_millis(1))).await;
+    let Committed { seq, commit } = world.committed().await;
+    let file = &commit.files[0];
+    let again = world.upload().await;
+    let repair = Repair { seq, url: again.url, bytes: again.bytes, upload: again.upload.clone() };
+    let record = world.committer.ledger.lock().await.record(Body::Repair(repair));
+    assert!(matches!(world.committer.decide(&record).await.unwrap(), Decision::Decided { .. }));
+    for upload in [&file.upload, &again.upload] {
+        world.table.discard(&file.url, upload).await.unwrap();
+    }
+    // On the way the ledger is looked at, and does not answer at first.
+    world.objects.fail(Op::List, "ledger", Fault::Before);
+    let stop = world.committer.publish_all().await.unwrap_err();
+    assert_eq!(stop.reason, Reason::DataLossRisk, "{stop}");
+    assert!(stop.message.contains("made again once and is lost again"), "{stop}");
+}

@@ -1,0 +1,92 @@
+//! Going back: a window that failed, or that must not be committed, is dropped and read again from where the ledger is.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use sluice_crds::condition::Reason;
+use sluice_crds::report::Phase;
+use tokio::sync::oneshot;
+
+use super::batch::BatchEnd;
+use super::lane::{self, LaneEvent};
+use super::window::backoff;
+use super::{Pipeline, finished, start, stopped};
+use crate::error::Stop;
+use crate::source::Command;
+
+impl Pipeline {
+    /// A window failed before anything of it was decided: everything read since goes back, and is read again.
+    pub(super) async fn window_failed(&mut self, stop: Stop) -> Result<(), Stop> {
+        if !stop.retry {
+            return Err(stop);
+        }
+        self.failures += 1;
+        if self.failures > self.plan.retries.per_window {
+            let ranges: Vec<String> =
+                self.from.iter().map(|(partition, from)| format!("{partition}: from {from}")).collect();
+            return Err(Stop::new(
+                Reason::RetriesExhausted,
+                format!(
+                    "batch {} of topic {} (partition offsets {}) failed {} times, the last time with {stop}",
+                    self.window.batch,
+                    self.plan.source.topic,
+                    ranges.join(", "),
+                    self.failures
+                ),
+            ));
+        }
+        let wait = backoff(self.plan.retries.backoff, self.failures);
+        tracing::warn!(error = %stop, failures = self.failures, wait = ?wait, "a window failed and will be tried again");
+        self.board.retrying(&stop);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stopped(self.stop.clone()) => {}
+        }
+        self.rewind().await?;
+        if !*self.stop.borrow() {
+            self.board.phase(Phase::Running);
+        }
+        Ok(())
+    }
+
+    /// Drops everything that is not decided and goes back to the ledger's positions, with all owned partitions.
+    pub(super) async fn rewind(&mut self) -> Result<(), Stop> {
+        if self.batch.is_some() {
+            // A batch that is under way may already be decided: only its own end tells.
+            match finished(&mut self.batch).await? {
+                BatchEnd::Published(committed, codes) => self.published(&committed, &codes).await,
+                BatchEnd::Nothing(_) | BatchEnd::Void(_) | BatchEnd::Failed(_) => {}
+            }
+        }
+        if *self.stop.borrow() {
+            // The loop sees the request next. Nothing is read again before that, so nothing of the window is worth a close.
+            self.from.clear();
+            return Ok(());
+        }
+        let owned: BTreeSet<i32> = self.from.keys().copied().collect();
+        self.committer.sync().await?;
+        self.from = {
+            let ledger = self.committer.ledger.lock().await;
+            start::positions_of(&self.topic, &ledger, &owned).await?
+        };
+        self.at_end.clear();
+        let next = self.announce_next()?;
+        self.epoch = next.id;
+        let (done, rewound) = oneshot::channel();
+        self.reader.send(Command::Rewind { positions: self.from.clone(), epoch: next.id, done });
+        if rewound.await.is_err() {
+            return Err(self.reader_is_gone());
+        }
+        let mut waiting = self.lanes;
+        while waiting > 0 {
+            match lane::told(&mut self.lane_events).await? {
+                LaneEvent::Abandoned { window } if window == next.id => waiting -= 1,
+                other => self.set_aside(other),
+            }
+        }
+        self.window = next;
+        self.opened_at = Instant::now();
+        self.board.positions(&self.from);
+        Ok(())
+    }
+}
