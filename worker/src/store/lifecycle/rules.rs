@@ -63,9 +63,8 @@ struct Configuration {
     rules: Vec<RuleElement>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct RuleElement {
     #[serde(rename = "ID")]
     id: String,
@@ -104,8 +103,8 @@ struct Abort {
 
 impl RuleElement {
     fn into_rule(self) -> Rule {
-        let filter = self.filter.unwrap_or_default();
-        let filter = filter.and.map_or(filter, |and| *and);
+        let mut filter = self.filter.unwrap_or_default();
+        filter = filter.and.take().map_or(filter, |and| *and);
         let sized = filter.object_size_greater_than.is_some() || filter.object_size_less_than.is_some();
         let picks = match (filter.tags.is_empty(), sized) {
             (false, _) => Picks::Tag,
