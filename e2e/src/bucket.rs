@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer};
+use object_store::client::{HttpConnector as _, HttpRequest, HttpRequestBody, ReqwestConnector};
 use object_store::path::Path as Key;
 use object_store::signer::Signer as _;
 use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use sha2::{Digest as _, Sha256};
 
 use crate::s3::{ACCESS_KEY, SECRET_KEY};
 
@@ -51,6 +54,25 @@ impl Bucket {
     /// The store behind it.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
         Arc::clone(&self.store) as Arc<dyn ObjectStore>
+    }
+
+    /// Replaces the lifecycle rules of the bucket.
+    pub async fn set_lifecycle(&self, xml: &str) -> Result<()> {
+        let mut url = self.store.signed_url(reqwest::Method::PUT, &Key::default(), Duration::from_mins(1)).await?;
+        // Signed in its headers: the client signs keys in urls, and knows of no settings.
+        url.set_query(Some("lifecycle="));
+        let credential = self.store.credentials().get_credential().await?;
+        let digest = BASE64_STANDARD.encode(Sha256::digest(xml));
+        let mut request = HttpRequest::new(HttpRequestBody::from(xml.to_owned()));
+        request.headers_mut().insert("x-amz-checksum-sha256", digest.parse()?);
+        *request.method_mut() = reqwest::Method::PUT;
+        *request.uri_mut() = url.as_str().parse()?;
+        AwsAuthorizer::new(&credential, "s3", REGION).authorize(&mut request, None);
+        let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true))?;
+        let response = client.execute(request).await?;
+        let status = response.status();
+        ensure!(status.is_success(), "the rules are refused, {status}: {:?}", response.into_body().bytes().await?);
+        Ok(())
     }
 
     /// All objects below a prefix, in the order of their keys.

@@ -24,6 +24,7 @@ mod credentials;
 mod durable;
 mod error;
 mod folder;
+mod lifecycle;
 mod open;
 mod publish;
 mod staging;
@@ -43,6 +44,7 @@ use self::bucket::Bucket;
 use self::folder::Folder;
 
 pub use self::error::{Answer, StoreError};
+pub use self::lifecycle::{Finding, Holds, Unknown};
 pub use self::publish::Publication;
 pub use self::staging::{StagedUpload, Staging};
 
@@ -75,7 +77,7 @@ impl Store {
     /// An empty location in memory, `memory:///`, for tests. It lives as long as its clones.
     pub fn memory() -> Self {
         // The parts of an upload in memory must come in order: the store resizes by the number that came last.
-        let bucket = Bucket::new(InMemory::new(), Path::ROOT, 1);
+        let bucket = Bucket::new(InMemory::new(), Path::ROOT, 1, None);
         Self { url: "memory:///".into(), place: Place::Bucket(bucket) }
     }
 

@@ -13,6 +13,7 @@ mod kafka_to_s3_exactly_once;
 mod kill_nine_in_a_loop;
 mod killed_at_every_step;
 mod late_put;
+mod lifecycle_rules;
 mod minio_short;
 mod partitions_added;
 mod retention_overtakes;

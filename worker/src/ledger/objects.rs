@@ -248,8 +248,11 @@ impl Objects {
         let mut names = Vec::new();
         // The time-out is for each answer, since a long listing has many of them.
         while let Some(meta) = self.request("list", folder, async { listing.next().await.transpose() }).await? {
-            if let Some(name) = meta.location.filename() {
-                names.push(name.to_owned());
+            // A store lists what lies deeper, too: somebody's copies in a folder below are no objects of this one.
+            if let Some(mut rest) = meta.location.prefix_match(&path)
+                && let (Some(name), None) = (rest.next(), rest.next())
+            {
+                names.push(name.as_ref().to_owned());
             }
         }
         Ok(names)

@@ -85,7 +85,9 @@ pub async fn open(plan: &JobPlan, secrets: &Path) -> Result<Opened, Stop> {
     stores.probe().await?;
 
     let topic = Arc::new(TopicClient::new(&plan.source.kafka, &plan.source.topic, secrets, &client_name(plan))?);
-    let (info, cluster) = described(&topic).await?;
+    // Side by side: an answer that is late delays nothing as long as the brokers are late, too.
+    let (described, ()) = tokio::join!(described(&topic), stores.look_at_lifecycles());
+    let (info, cluster) = described?;
     let owner = Owner {
         cluster: plan.job.cluster.clone(),
         namespace: plan.job.namespace.clone(),

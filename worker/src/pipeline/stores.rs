@@ -1,14 +1,16 @@
 //! The stores of a plan, opened: the table's, the dead letters' and the ledger's.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
 
-use crate::error::Stop;
+use crate::error::{Stop, chain};
 use crate::ledger::record::FileRole;
-use crate::store::Store;
+use crate::store::{Finding, Holds, Store};
 
 /// The opened stores of a plan.
 #[derive(Debug)]
@@ -44,6 +46,21 @@ impl Stores {
         Ok(())
     }
 
+    /// Tells in the log where the lifecycle rules of a bucket do not suit what lies there. Takes a few seconds at most, and
+    /// stops nothing: with other rules the job is as right, only less safe or more costly.
+    pub async fn look_at_lifecycles(&self) {
+        let staged = [Some(&self.table), self.dead.as_ref()].into_iter().flatten();
+        let asked = staged.map(|store| (store, Holds::Uploads)).chain([(&self.checkpoint, Holds::Ledger)]);
+        let found = join_all(asked.map(|(store, holds)| store.lifecycle(holds))).await;
+        // As a rule they all lie in one bucket: what is true of it is said once.
+        let mut said = BTreeSet::new();
+        for finding in found.iter().flatten() {
+            if said.insert(finding.to_string()) {
+                tell(finding);
+            }
+        }
+    }
+
     /// Where files of this role lie.
     pub fn of(&self, role: FileRole) -> Result<&Store, Stop> {
         match role {
@@ -56,5 +73,14 @@ impl Stores {
                 )
             }),
         }
+    }
+}
+
+fn tell(finding: &Finding) {
+    match finding {
+        Finding::LedgerExpires { .. } => tracing::error!("{finding}"),
+        Finding::NeverAborted { .. } | Finding::AbortedEarly { .. } => tracing::warn!("{finding}"),
+        Finding::ServerAborts { .. } => tracing::info!("{finding}"),
+        Finding::Unknown { why, .. } => tracing::info!(why = %chain(why), "{finding}"),
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{StoreError, is_no_such_upload};
+use super::lifecycle::Lifecycle;
 use super::open::key_path;
 use super::staging::{MAX_PARTS, Part};
 use crate::fault;
@@ -22,13 +23,21 @@ pub(super) struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
     pub(super) prefix: Path,
+    /// None where there are no rules: in memory.
+    pub(super) lifecycle: Option<Arc<Lifecycle>>,
     parts_at_once: usize,
 }
 
 impl Bucket {
-    pub(super) fn new(store: impl ObjectStore + MultipartStore, prefix: Path, parts_at_once: usize) -> Self {
+    pub(super) fn new(
+        store: impl ObjectStore + MultipartStore,
+        prefix: Path,
+        parts_at_once: usize,
+        lifecycle: Option<Lifecycle>,
+    ) -> Self {
         let store = Arc::new(store);
-        Self { objects: Arc::clone(&store) as _, uploads: store, prefix, parts_at_once }
+        let lifecycle = lifecycle.map(Arc::new);
+        Self { objects: Arc::clone(&store) as _, uploads: store, prefix, lifecycle, parts_at_once }
     }
 
     /// The key of what lies below the prefix, letter by letter.

@@ -263,7 +263,12 @@ const FORBIDDEN: &str = "Forbidden";
 const UNAUTHORIZED: &str = "Unauthorized";
 
 impl Answer {
-    fn from_store(error: &object_store::Error) -> Self {
+    /// Words of our own.
+    pub(super) fn new(words: &str) -> Self {
+        Self(words.to_string())
+    }
+
+    pub(super) fn from_store(error: &object_store::Error) -> Self {
         let text = words(error);
         // Everything from the first tag on is the body of the answer.
         let (head, body) = text.split_at(text.find('<').unwrap_or(text.len()));
@@ -316,7 +321,7 @@ fn words(error: &object_store::Error) -> String {
 }
 
 /// The text of the first XML element of this name.
-fn element<'t>(text: &'t str, tag: &str) -> Option<&'t str> {
+pub(super) fn element<'t>(text: &'t str, tag: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(&format!("<{tag}>"))?;
     Some(rest.split_once('<')?.0)
 }

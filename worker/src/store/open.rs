@@ -5,7 +5,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{Certificate, ClientOptions, RetryConfig};
 use sluice_crds::plan::{Location, S3Plan};
@@ -15,6 +15,7 @@ use super::bucket::Bucket;
 use super::credentials::{FileCredentials, secret_path};
 use super::error::StoreError;
 use super::folder::Folder;
+use super::lifecycle::Lifecycle;
 use super::{Place, Store};
 
 /// An endpoint that does not take a connection within this time is down or walled off.
@@ -39,8 +40,8 @@ impl Store {
         let wrong = |problem: String| StoreError::Location { url: location.url.clone(), problem };
         let place = match (Parsed::of(&location.url).map_err(wrong)?, &location.s3) {
             (Parsed::Bucket { bucket, prefix }, Some(plan)) => {
-                let s3 = build(&location.url, &bucket, plan, secrets)?;
-                Place::Bucket(Bucket::new(s3, prefix, PARTS_AT_ONCE))
+                let (s3, lifecycle) = build(&location.url, &bucket, plan, secrets)?;
+                Place::Bucket(Bucket::new(s3, prefix, PARTS_AT_ONCE, Some(lifecycle)))
             }
             (Parsed::Folder(root), None) => Place::Folder(Folder::new(root)),
             (Parsed::Bucket { .. }, None) => {
@@ -97,9 +98,10 @@ pub(super) fn key_path(url: &str, relative: &str) -> Result<Path, StoreError> {
     path.map_err(|problem| StoreError::Key { url: url.to_string(), problem })
 }
 
-fn build(url: &str, bucket: &str, plan: &S3Plan, secrets: &FilePath) -> Result<AmazonS3, StoreError> {
+fn build(url: &str, bucket: &str, plan: &S3Plan, secrets: &FilePath) -> Result<(AmazonS3, Lifecycle), StoreError> {
+    let wrong = |problem: String| StoreError::Location { url: url.to_string(), problem };
     let endpoint = plan.endpoint.as_deref().map(|endpoint| endpoint_for(endpoint, bucket, plan.path_style)).transpose();
-    let endpoint = endpoint.map_err(|problem| StoreError::Location { url: url.to_string(), problem })?;
+    let endpoint = endpoint.map_err(wrong)?;
     let mut builder = match &plan.credentials {
         // Not from the environment: keys of a connection must not mix with whatever is set there.
         Some(files) => {
@@ -113,15 +115,34 @@ fn build(url: &str, bucket: &str, plan: &S3Plan, secrets: &FilePath) -> Result<A
         builder = builder.with_endpoint(endpoint);
     }
     let retry = RetryConfig { max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-    builder
+    let options = client_options(plan, secrets, plain)?;
+    let address = bucket_address(&builder, bucket, plan).map_err(wrong)?;
+    let signed = builder.get_config_value(&AmazonS3ConfigKey::SkipSignature).is_none_or(|skip| skip == "false");
+    let s3 = builder
         .with_bucket_name(bucket)
         .with_region(&plan.region)
         .with_virtual_hosted_style_request(!plan.path_style)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_retry(retry)
-        .with_client_options(client_options(plan, secrets, plain)?)
+        .with_client_options(options.clone())
         .build()
-        .map_err(|error| StoreError::Location { url: url.to_string(), problem: error.to_string() })
+        .map_err(|error| wrong(error.to_string()))?;
+    let (region, credentials) = (plan.region.clone(), Arc::clone(s3.credentials()));
+    let lifecycle = Lifecycle { bucket: bucket.to_string(), address, region, credentials, signed, options };
+    Ok((s3, lifecycle))
+}
+
+/// Where the bucket is, as the store will find it: an endpoint may come from the environment, too.
+fn bucket_address(builder: &AmazonS3Builder, bucket: &str, plan: &S3Plan) -> Result<Url, String> {
+    let set = |key| builder.get_config_value(&key);
+    let region = &plan.region;
+    let address = match (set(AmazonS3ConfigKey::S3Endpoint).or(set(AmazonS3ConfigKey::Endpoint)), plan.path_style) {
+        (Some(endpoint), true) => format!("{}/{bucket}", endpoint.trim_end_matches('/')),
+        (Some(endpoint), false) => endpoint,
+        (None, true) => format!("https://s3.{region}.amazonaws.com/{bucket}"),
+        (None, false) => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+    };
+    Url::parse(&address).map_err(|error| format!("the bucket has no address: {error}"))
 }
 
 fn client_options(plan: &S3Plan, secrets: &FilePath, plain: bool) -> Result<ClientOptions, StoreError> {

@@ -1,4 +1,4 @@
-mod fake_s3;
+pub(super) mod fake_s3;
 
 use std::fs;
 use std::path::Path;

@@ -160,3 +160,11 @@ async fn a_damaged_record_is_named() {
         assert!(error.to_string().contains(&slot_name(0)), "{error}");
     }
 }
+
+#[tokio::test]
+async fn copies_in_a_folder_below_are_no_records() {
+    let (store, slots) = filled(2).await;
+    plant(&store, &format!("ledger/copy/{}", file_name(7)), "{}").await;
+    assert_eq!(slots.after(None).await.unwrap().len(), 2);
+    assert_eq!(slots.after(Some(1)).await.unwrap(), []);
+}

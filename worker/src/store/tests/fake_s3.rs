@@ -28,6 +28,7 @@ pub enum Operation {
     Abort,
     Head,
     Get,
+    Lifecycle,
 }
 
 /// How a request goes wrong.
@@ -170,6 +171,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         (&Method::PUT, _) => Operation::Part,
         (&Method::DELETE, _) => Operation::Abort,
         (&Method::HEAD, _) => Operation::Head,
+        _ if query.contains_key("lifecycle") => Operation::Lifecycle,
         _ if key.is_empty() => Operation::List,
         _ => Operation::Get,
     };
@@ -228,6 +230,7 @@ impl Content {
                 upload.parts.insert(number, (etag.clone(), asked.body.clone()));
                 Response::builder().header("etag", etag).body(Body::empty()).unwrap()
             }
+            Operation::Lifecycle => error(404, "NoSuchLifecycleConfiguration"),
             Operation::Complete => self.complete(&id, asked),
             Operation::Abort => match self.uploads.remove(&id) {
                 Some(_) => plain(204, ""),
