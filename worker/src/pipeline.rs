@@ -51,7 +51,7 @@ pub mod window;
 use batch::{Batch, BatchEnd, BatchTask};
 use commit::{Committed, Committer};
 use lane::{LaneEvent, OpenWindow, Windows};
-use window::{Progress, is_due, ranges};
+use window::{Failure, Progress, is_due, ranges};
 
 /// A drain that takes longer drops the open window; the pod's own grace period is longer still.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
@@ -187,7 +187,7 @@ impl Pipeline {
             if let Some((window, stop)) = self.early.take()
                 && window == self.window.id
             {
-                self.window_failed(stop).await?;
+                self.open_window_failed(stop).await?;
                 continue;
             }
             let due_at = tokio::time::Instant::from_std(self.opened_at + self.plan.window.period);
@@ -237,7 +237,7 @@ impl Pipeline {
 
     async fn lane_event(&mut self, event: LaneEvent) -> Result<(), Stop> {
         match event {
-            LaneEvent::Failed { window, stop } if window == self.window.id => self.window_failed(stop).await,
+            LaneEvent::Failed { window, stop } if window == self.window.id => self.open_window_failed(stop).await,
             other => {
                 self.set_aside(other);
                 Ok(())
@@ -269,9 +269,10 @@ impl Pipeline {
         let closed = self.closed_by_lanes(closing.id).await?;
         // Whatever becomes of the old one, the lanes are at the next window.
         self.window = next;
+        let ranges = ranges(&self.plan.source.topic, &self.topic_id, &self.from, &to);
         let files = match closed {
             Ok(files) => files,
-            Err(stop) => return self.window_failed(stop).await,
+            Err(stop) => return self.window_failed(Failure::of_closed(&closing.batch, &ranges, stop)).await,
         };
         let lost: Vec<i32> = self.from.keys().copied().filter(|partition| !to.contains_key(partition)).collect();
         if !lost.is_empty() {
@@ -281,7 +282,6 @@ impl Pipeline {
             self.forget(&lost);
             return self.rewind().await;
         }
-        let ranges = ranges(&self.plan.source.topic, &self.topic_id, &self.from, &to);
         for (partition, from) in &mut self.from {
             *from = to.get(partition).copied().unwrap_or(*from).max(*from);
         }
@@ -369,7 +369,7 @@ impl Pipeline {
                 tracing::info!(%illegal, "the batch is void: another worker owns its partitions or committed them");
                 self.rewind().await
             }
-            BatchEnd::Failed(stop) => self.window_failed(stop).await,
+            BatchEnd::Failed(failure) => self.window_failed(failure).await,
         }
     }
 

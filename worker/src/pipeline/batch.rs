@@ -11,7 +11,7 @@ use sluice_crds::plan::JobPlan;
 use super::commit::{Committed, Committer, Outcome, Staged};
 use super::lane::{self, OpenWindow};
 use super::start;
-use super::window::{check_dead_letter_rate, is_worth_a_commit};
+use super::window::{Failure, check_dead_letter_rate, is_worth_a_commit};
 use crate::error::Stop;
 use crate::ledger::Illegal;
 use crate::ledger::record::{Counts, FileRecord, OffsetRange};
@@ -40,7 +40,7 @@ pub enum BatchEnd {
     /// The ledger refused it.
     Void(Illegal),
     /// It could not be staged. Nothing of it is decided.
-    Failed(Stop),
+    Failed(Failure),
 }
 
 /// What carries one batch from its lanes to the readers of the table.
@@ -73,7 +73,7 @@ impl BatchTask {
         let (window, closed, ranges) = (Arc::clone(&batch.window), batch.closed, batch.ranges.clone());
         let (files, counts, codes) = match self.stage(batch).await {
             Ok(staged) => staged,
-            Err(stop) => return Ok(BatchEnd::Failed(stop)),
+            Err(stop) => return Ok(BatchEnd::Failed(Failure::of_closed(&window.batch, &ranges, stop))),
         };
         if !is_worth_a_commit(&ranges, &counts, self.since_last, self.last_of_run) {
             self.committer.discard(&files).await;
@@ -81,7 +81,10 @@ impl BatchTask {
         }
         if let Err(stop) = self.check(&counts).await {
             self.committer.discard(&files).await;
-            return if stop.retry { Ok(BatchEnd::Failed(stop)) } else { Err(stop) };
+            if !stop.retry {
+                return Err(stop);
+            }
+            return Ok(BatchEnd::Failed(Failure::of_closed(&window.batch, &ranges, stop)));
         }
         let staged = Staged { batch: window.batch.clone(), window: (window.start, closed), ranges, files, counts };
         let staged_at = Instant::now();

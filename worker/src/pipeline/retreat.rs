@@ -3,41 +3,35 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use sluice_crds::condition::Reason;
 use sluice_crds::report::Phase;
 use tokio::sync::oneshot;
 
 use super::batch::BatchEnd;
 use super::lane::{self, LaneEvent};
-use super::window::backoff;
+use super::window::{Failure, backoff};
 use super::{Pipeline, finished, start, stopped};
 use crate::error::Stop;
 use crate::source::Command;
 
 impl Pipeline {
+    /// A lane cannot go on with the open window.
+    pub(super) async fn open_window_failed(&mut self, stop: Stop) -> Result<(), Stop> {
+        self.window_failed(Failure::of_open(&self.window.batch, &self.from, stop)).await
+    }
+
     /// A window failed before anything of it was decided: everything read since goes back, and is read again.
-    pub(super) async fn window_failed(&mut self, stop: Stop) -> Result<(), Stop> {
+    pub(super) async fn window_failed(&mut self, failure: Failure) -> Result<(), Stop> {
+        let stop = &failure.stop;
         if !stop.retry {
-            return Err(stop);
+            return Err(failure.stop);
         }
         self.failures += 1;
         if self.failures > self.plan.retries.per_window {
-            let ranges: Vec<String> =
-                self.from.iter().map(|(partition, from)| format!("{partition}: from {from}")).collect();
-            return Err(Stop::new(
-                Reason::RetriesExhausted,
-                format!(
-                    "batch {} of topic {} (partition offsets {}) failed {} times, the last time with {stop}",
-                    self.window.batch,
-                    self.plan.source.topic,
-                    ranges.join(", "),
-                    self.failures
-                ),
-            ));
+            return Err(failure.exhausted(&self.plan.source.topic, self.failures));
         }
         let wait = backoff(self.plan.retries.backoff, self.failures);
         tracing::warn!(error = %stop, failures = self.failures, wait = ?wait, "a window failed and will be tried again");
-        self.board.retrying(&stop);
+        self.board.retrying(stop);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = stopped(self.stop.clone()) => {}

@@ -98,7 +98,7 @@ async fn a_void_batch_and_a_failed_window_do_not_spoil_a_drain() {
     played.stop.send_replace(true);
     let failed = Stop { retry: true, ..Stop::new(Reason::SinkUnavailable, "no answer") };
     let drain = async {
-        pipeline.window_failed(failed).await?;
+        pipeline.open_window_failed(failed).await?;
         pipeline.drain().await
     };
     tokio::time::timeout(PATIENCE, drain).await.expect("an end in time").unwrap();

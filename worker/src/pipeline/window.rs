@@ -30,6 +30,41 @@ pub struct Progress {
     pub at_end: bool,
 }
 
+/// A window that came to nothing: which, what it had read, and why.
+#[derive(Debug)]
+pub struct Failure {
+    batch: String,
+    ranges: String,
+    /// Why.
+    pub stop: Stop,
+}
+
+impl Failure {
+    /// A window that was still open: it would have begun at these offsets.
+    pub fn of_open(batch: &str, from: &BTreeMap<i32, i64>, stop: Stop) -> Self {
+        let ranges: Vec<_> = from.iter().map(|(partition, from)| format!("{partition}: from {from}")).collect();
+        Self { batch: batch.to_owned(), ranges: ranges.join(", "), stop }
+    }
+
+    /// A window that was closed with these ranges.
+    pub fn of_closed(batch: &str, ranges: &[OffsetRange], stop: Stop) -> Self {
+        let ranges: Vec<_> =
+            ranges.iter().map(|range| format!("{}: {} to {}", range.partition, range.from, range.to)).collect();
+        Self { batch: batch.to_owned(), ranges: ranges.join(", "), stop }
+    }
+
+    /// What ends the worker when a plan allows no further try.
+    pub fn exhausted(&self, topic: &str, failures: u32) -> Stop {
+        let Self { batch, ranges, stop } = self;
+        Stop::new(
+            Reason::RetriesExhausted,
+            format!(
+                "batch {batch} of topic {topic} (partition offsets {ranges}) failed {failures} times, the last time with {stop}"
+            ),
+        )
+    }
+}
+
 /// Is it time to close the window?
 pub fn is_due(plan: &WindowPlan, now: &Progress) -> bool {
     now.age >= plan.period
@@ -138,6 +173,23 @@ mod tests {
         let stop = check_dead_letter_rate(Some(&plan), &counts(1000, 51)).unwrap_err();
         assert_eq!(stop.reason, Reason::DeadLetterRateExceeded);
         assert!(stop.message.contains("51 of 1000"));
+    }
+
+    #[test]
+    fn a_worker_that_gives_up_names_the_batch_its_ranges_and_the_cause() {
+        let stop = || Stop::new(Reason::SinkUnavailable, "the disk is full");
+        let from = BTreeMap::from([(0, 5), (2, 9)]);
+        let closed = ranges("t", "id", &from, &BTreeMap::from([(0, 8), (2, 20)]));
+        for (failure, offsets) in [
+            (Failure::of_open("b1", &from, stop()), "0: from 5, 2: from 9"),
+            (Failure::of_closed("b1", &closed, stop()), "0: 5 to 8, 2: 9 to 20"),
+        ] {
+            let stop = failure.exhausted("t", 4);
+            assert_eq!(stop.reason, Reason::RetriesExhausted);
+            for part in ["batch b1 of topic t", offsets, "failed 4 times", "the disk is full"] {
+                assert!(stop.message.contains(part), "{part} is not in: {}", stop.message);
+            }
+        }
     }
 
     #[test]
