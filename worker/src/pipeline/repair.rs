@@ -98,7 +98,7 @@ fn rows_again(
     let mut lane = LaneWriter::new(Arc::clone(&context), &commit.batch, 0, commit.window_start);
     let mut decoder = decoder(plan, transform)?;
     let mut program = transform.rows(commit.window_start)?;
-    let mut router = Router::new(&context.schema, context.partition_keys)?;
+    let mut router = context.router()?;
     for source in &file.sources {
         read_again(&plan.source, &client_name(plan), secrets, (source.partition, source.from..source.to), |raw| {
             let output = program.apply(decoder.decode(raw));
@@ -110,16 +110,19 @@ fn rows_again(
 
 /// What of an output belongs into the file.
 fn only(output: OutputBatch, file: &FileRecord, router: &mut Router) -> Result<OutputBatch, Stop> {
-    let OutputBatch { raw, rows, refused, filtered } = output;
-    if file.role == FileRole::DeadLetter {
-        return Ok(OutputBatch { raw, rows: rows.slice(0, 0), refused, filtered });
-    }
-    let (_, groups) = router.split(&rows)?;
-    let group = groups.iter().find(|group| router.partitions()[group.partition].values == file.partition);
-    let indices: Vec<u32> = group.map(|group| group.indices().collect()).unwrap_or_default();
+    let OutputBatch { raw, rows, origin, refused, filtered } = output;
+    let split = router.split(&rows)?;
+    let (indices, refused): (Vec<u32>, _) = if file.role == FileRole::DeadLetter {
+        let unroutable = split.refused.into_iter().flat_map(|(rows, _)| rows.start as u32..rows.end as u32);
+        (unroutable.collect(), refused)
+    } else {
+        let own = split.groups.iter().find(|group| router.partitions()[group.partition].values == file.partition);
+        (own.map(|group| group.indices().collect()).unwrap_or_default(), Vec::new())
+    };
+    let origin = indices.iter().map(|row| origin.value(*row as usize)).collect::<Vec<_>>().into();
     let rows = arrow::compute::take_record_batch(&rows, &arrow::array::UInt32Array::from(indices))
         .map_err(|error| Stop::new(Reason::Internal, format!("rows of {} cannot be picked: {error}", file.url)))?;
-    Ok(OutputBatch { raw, rows, refused: Vec::new(), filtered })
+    Ok(OutputBatch { raw, rows, origin, refused, filtered })
 }
 
 fn refuse(file: &FileRecord, why: &str) -> Stop {
