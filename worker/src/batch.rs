@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use arrow::array::UInt32Array;
 use arrow::record_batch::RecordBatch;
 
 /// Records of one partition as they came from Kafka, in offset order, in one block of memory.
@@ -179,6 +180,8 @@ pub enum Stage {
     Decode,
     /// An expression failed, or a value does not fit the sink's column.
     Transform,
+    /// No folder can have the row's partition values as its name.
+    Write,
 }
 
 impl Stage {
@@ -187,6 +190,7 @@ impl Stage {
         match self {
             Self::Decode => "decode",
             Self::Transform => "transform",
+            Self::Write => "write",
         }
     }
 }
@@ -233,6 +237,8 @@ pub struct OutputBatch {
     pub raw: RawBatch,
     /// The sink's columns, then its partition keys.
     pub rows: RecordBatch,
+    /// For each row, the index of its raw record; rising.
+    pub origin: UInt32Array,
     /// Refused by decode or transform, in rising order.
     pub refused: Vec<Refused>,
     /// Records that a filter removed.

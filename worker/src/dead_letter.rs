@@ -152,14 +152,14 @@ impl DeadLetters {
     fn begin(&mut self, raw: &RawBatch, first: &Refused) -> Result<OpenFile, WriteError> {
         let Some(store) = &self.context.dead else {
             let error = &first.error;
-            let field = error.field.as_ref().map(|field| format!(" (column `{field}`)"));
             return Err(WriteError::Rejected {
                 topic: self.context.topic.clone(),
                 partition: raw.partition,
                 offset: raw.record(first.row as usize).offset,
                 stage: error.stage.as_str(),
                 code: error.code,
-                message: format!("{}{}", error.message, field.unwrap_or_default()),
+                message: error.message.clone(),
+                field: error.field.clone(),
             });
         };
         let path = format!("{DATE_KEY}={}/dead-{}-{}-{}.jsonl", self.date(), self.batch, self.lane, self.files);

@@ -59,8 +59,13 @@ impl WriteContext {
     /// Checks what can be checked before the first row: partition keys of types that folders can name, and at least one
     /// other column.
     pub fn validate(&self) -> Result<(), WriteError> {
-        let router = route::Router::new(&self.schema, self.partition_keys)?;
-        file::FileFormat::new(&self.sink.format, router.file_schema()).map(|_| ())
+        file::FileFormat::new(&self.sink.format, self.router()?.file_schema()).map(|_| ())
+    }
+
+    /// What splits rows of the sink by their partition.
+    pub fn router(&self) -> Result<route::Router, WriteError> {
+        let limit = hive::PathLimit::of(&self.sink.location.url);
+        route::Router::new(&self.schema, self.partition_keys, limit)
     }
 }
 
@@ -122,35 +127,16 @@ pub enum WriteError {
         /// Its Arrow type.
         data_type: String,
     },
-    /// A folder name that no store takes.
-    #[error(
-        "partition key `{key}` has a value that makes a path of {bytes} bytes, where the store takes {limit}: \
-         `{value}…`; partition by something shorter, or filter such rows out"
-    )]
-    PartitionValueTooLong {
-        /// The key.
-        key: String,
-        /// How the value begins.
-        value: String,
-        /// What it would take.
-        bytes: usize,
-        /// What there is.
-        limit: usize,
-    },
-    /// A time that the calendar does not have.
-    #[error("partition key `{key}` has a value outside of the years -9999 to 9999: {value} {unit} since 1970-01-01")]
-    PartitionValueRange {
-        /// The key.
-        key: String,
-        /// The value.
-        value: i64,
-        /// Its unit.
-        unit: &'static str,
-    },
+    /// A row's values cannot name a folder.
+    #[error(transparent)]
+    PartitionValue(#[from] hive::ValueError),
+    /// The same of a row that aggregates many records.
+    #[error("a row of an aggregate cannot be written, and none of its records is to blame, so there is no dead letter")]
+    Aggregate(#[source] hive::ValueError),
     /// A record was refused, and dead letters have no place.
     #[error(
-        "record {offset} of partition {partition} of topic {topic} was refused by {stage} ({code}): {message}; \
-         set spec.deadLetter to keep such records aside"
+        "record {topic}/{partition} offset {offset} was refused by {stage}{}: {code}: {message}; mend it, filter it \
+         out, or set spec.deadLetter to keep such records aside", at(.field.as_deref())
     )]
     Rejected {
         /// The topic.
@@ -163,8 +149,10 @@ pub enum WriteError {
         stage: &'static str,
         /// The stable code.
         code: &'static str,
-        /// Why, with the field where there is one.
+        /// Why.
         message: String,
+        /// The field, where there is one.
+        field: Option<String>,
     },
     /// A dead letter could not be encoded.
     #[error("record {offset} of partition {partition} cannot be encoded as a dead letter")]
@@ -179,6 +167,10 @@ pub enum WriteError {
     },
 }
 
+fn at(field: Option<&str>) -> String {
+    field.map(|field| format!(" at `{field}`")).unwrap_or_default()
+}
+
 impl WriteError {
     pub(crate) fn arrow(operation: &'static str, source: ArrowError) -> Self {
         Self::Arrow { operation, source }
@@ -190,9 +182,7 @@ impl Classified for WriteError {
         match self {
             Self::Store(error) => error.reason(),
             Self::NoColumns | Self::PartitionKeyType { .. } => Reason::ConfigInvalid,
-            Self::PartitionValueTooLong { .. } | Self::PartitionValueRange { .. } | Self::Rejected { .. } => {
-                Reason::RecordRejected
-            }
+            Self::PartitionValue(_) | Self::Aggregate(_) | Self::Rejected { .. } => Reason::RecordRejected,
             Self::Upload { .. }
             | Self::Encode { .. }
             | Self::Arrow { .. }

@@ -61,6 +61,36 @@ async fn a_refused_record_stops_a_job_without_dead_letters_and_nothing_is_writte
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partition_value_that_no_folder_can_hold_is_a_dead_letter_or_stops_the_job() {
+    let world = World::new(2);
+    let mut records: Vec<String> =
+        (0..40).map(|i| format!(r#"{{"id":"r{i}","amount":{},"at":{}}}"#, i % 4, i % 3)).collect();
+    records[21] = r#"{"id":"far","amount":1,"at":400000000000000}"#.to_owned();
+    world.produce(&records);
+    let mut plan = world.plan("");
+    let dead_letter = plan.dead_letter.take();
+    let stop = world.run_to_the_end(&plan).await.expect_err("there is no place for it");
+    assert_eq!((stop.reason, stop.exit_code), (Reason::RecordRejected, 5), "{stop}");
+    assert!(stop.message.contains("orders/1 offset 10") && stop.message.contains("`day`"), "{stop}");
+    assert_eq!(world.ids().len(), 0);
+
+    plan.dead_letter = dead_letter;
+    let report = world.run_to_the_end(&plan).await.expect("the others are written");
+    assert_eq!(counts(&report.totals), (40, 29, 10, 1));
+    assert_eq!(world.ids(), (0..40).filter(|i| i % 4 != 0 && *i != 21).map(|i| format!("r{i}")).collect());
+    let [letter] = world.dead_letters().try_into().expect("one dead letter");
+    for part in [
+        r#""offset":10"#,
+        r#""stage":"write","code":"PartitionValueOutOfRange""#,
+        r#"\"id\":\"far\""#,
+        r#""field":"day""#,
+    ] {
+        assert!(letter.contains(part), "{part} is not in {letter}");
+    }
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_dead_letters_stalls_the_job_and_nothing_is_written() {
     let world = World::new(1);
     let mut records = good(150);

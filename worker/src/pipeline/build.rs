@@ -59,7 +59,6 @@ pub(super) fn build(
     let context = Arc::new(LaneContext {
         transform: Arc::clone(&opened.transform),
         write: Arc::clone(&write),
-        topic: plan.source.topic.clone(),
         windows: Arc::clone(&windows),
         max_records: plan.window.max_records.unwrap_or(u64::MAX),
         max_bytes: plan.window.max_bytes.unwrap_or(u64::MAX),

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use sluice_crds::condition::Reason;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::batch::{OutputBatch, RawBatch, Refused};
+use crate::batch::{OutputBatch, RawBatch};
 use crate::decode::Decoder;
 use crate::error::{Stop, words_of};
 use crate::fault;
@@ -117,8 +117,6 @@ pub struct LaneContext {
     pub transform: Arc<Transform>,
     /// Everything that writing needs.
     pub write: Arc<WriteContext>,
-    /// The topic, for messages.
-    pub topic: String,
     /// The windows that may be opened.
     pub windows: Arc<Windows>,
     /// Records or bytes after which a window may be due.
@@ -199,7 +197,6 @@ impl Lane {
         let Some(program) = self.program.as_mut() else { return Ok(()) };
         let output = program.apply(decoded);
         let transformed_at = Instant::now();
-        self.refuse_if_nowhere_to_put(&output)?;
         self.write(output)?;
         self.context.metrics.stage_seconds(decoded_at - started, transformed_at - decoded_at, transformed_at.elapsed());
         self.count(records, bytes);
@@ -216,28 +213,6 @@ impl Lane {
             run.push(self.index, rows);
         }
         Ok(writer.write(output)?)
-    }
-
-    /// Without dead letters a refused record stops the job, before anything of its batch is committed.
-    fn refuse_if_nowhere_to_put(&self, output: &OutputBatch) -> Result<(), Stop> {
-        let Some(Refused { row, error }) = output.refused.first() else { return Ok(()) };
-        if self.context.write.dead.is_some() {
-            return Ok(());
-        }
-        let field = error.field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default();
-        Err(Stop::new(
-            Reason::RecordRejected,
-            format!(
-                "record {}/{} offset {} was refused by {}{field}: {}: {}; mend it, filter it out, or set \
-                 spec.deadLetter to keep such records aside",
-                self.context.topic,
-                output.raw.partition,
-                output.raw.record(*row as usize).offset,
-                error.stage.as_str(),
-                error.code,
-                error.message,
-            ),
-        ))
     }
 
     fn count(&self, records: u64, bytes: u64) {

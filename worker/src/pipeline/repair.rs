@@ -1,28 +1,34 @@
 //! Making a file again whose upload was lost between the commit and the publish.
 //!
 //! A commit names the plan, the window's time and each file's source ranges, and transforms are deterministic. So the same
-//! rows come out when the ranges are read again; their number is compared with the commit's before anything is decided. The
-//! file goes to the **same key** under a new upload, which the ledger decides by a Repair: of two repairs only one wins.
+//! rows come out when the ranges are read again; their number is compared with the commit's before anything is decided. A
+//! file of an aggregate is made again from the whole batch. The file goes to the **same key** under a new upload, which the
+//! ledger decides by a Repair: of two repairs only one wins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::UInt32Array;
+use arrow::compute::take_record_batch;
+use arrow::record_batch::RecordBatch;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
+use super::lane::sources_of;
 use super::start::{client_name, decoder, plan_transforms};
 use super::stores::Stores;
 use crate::batch::OutputBatch;
 use crate::budget::Budget;
 use crate::error::Stop;
 use crate::ledger::Ledger;
-use crate::ledger::record::{Commit, FileRecord, FileRole};
+use crate::ledger::record::{Commit, FileRecord, FileRole, SourceRange};
 use crate::source::read_again;
 use crate::store::{StagedUpload, Store};
-use crate::transform::Transform;
-use crate::write::route::Router;
+use crate::transform::{BatchPart, Transform};
+use crate::write::route::{Group, Router, Split};
 use crate::write::{LaneWriter, WriteContext};
 
 /// Makes lost files again.
@@ -42,24 +48,27 @@ impl Repairer {
         let plan: JobPlan = serde_json::from_slice(&plan)
             .map_err(|error| refuse(file, &format!("its plan {} cannot be read: {error}", commit.plan)))?;
         let transform = plan_transforms(&plan).await?;
-        if transform.batch_part().is_some() {
-            return Err(refuse(file, "its plan aggregates, and such files cannot be made again yet"));
-        }
         let store = self.stores.of(file.role)?;
         let Some(relative) = store.relative(&file.url) else {
             return Err(refuse(file, &format!("it is not below {}", store.location())));
         };
-        let (secrets, commit, wanted) = (self.secrets.clone(), commit.clone(), file.clone());
-        let work = tokio::task::spawn_blocking(move || rows_again(&plan, &transform, &secrets, &commit, &wanted));
-        let writer = work.await.map_err(|error| refuse(file, &format!("making it again broke off: {error}")))??;
-
-        let memory = writer.context;
-        let made = writer.lane.finish().staged().await?;
+        let memory = context(&plan, &transform);
+        let remake = Remake {
+            secrets: self.secrets.clone(),
+            commit: commit.clone(),
+            file: file.clone(),
+            context: Arc::clone(&memory),
+            plan,
+            transform,
+        };
+        let work = tokio::task::spawn_blocking(move || remake.write());
+        let lane = work.await.map_err(|error| refuse(file, &format!("making it again broke off: {error}")))??;
+        let made = lane.finish().staged().await?;
         let [again] = made.files.as_slice() else {
-            return Err(refuse(file, &format!("its ranges give {} files now", made.files.len())));
+            return Err(refuse(file, &format!("its source gives {} files now", made.files.len())));
         };
         if again.rows != file.rows {
-            return Err(refuse(file, &format!("its ranges give {} rows now", again.rows)));
+            return Err(refuse(file, &format!("its source gives {} rows now", again.rows)));
         }
         let scratch = if file.role == FileRole::Table { Some(&memory.table) } else { memory.dead.as_ref() };
         let Some(scratch) = scratch else { return Err(refuse(file, "it has nowhere to be")) };
@@ -71,20 +80,9 @@ impl Repairer {
     }
 }
 
-/// A lane writer into memory, with what it writes to.
-struct Again {
-    lane: LaneWriter,
-    context: Arc<WriteContext>,
-}
-
-fn rows_again(
-    plan: &JobPlan,
-    transform: &Transform,
-    secrets: &std::path::Path,
-    commit: &Commit,
-    file: &FileRecord,
-) -> Result<Again, Stop> {
-    let context = Arc::new(WriteContext {
+/// Writing into memory.
+fn context(plan: &JobPlan, transform: &Transform) -> Arc<WriteContext> {
+    Arc::new(WriteContext {
         job: format!("{}/{}", plan.job.namespace, plan.job.name),
         sink: plan.sink.clone(),
         schema: transform.output_schema(),
@@ -94,32 +92,142 @@ fn rows_again(
         topic: plan.source.topic.clone(),
         budget: Budget::new(u64::MAX),
         runtime: Handle::current(),
-    });
-    let mut lane = LaneWriter::new(Arc::clone(&context), &commit.batch, 0, commit.window_start);
-    let mut decoder = decoder(plan, transform)?;
-    let mut program = transform.rows(commit.window_start)?;
-    let mut router = Router::new(&context.schema, context.partition_keys)?;
-    for source in &file.sources {
-        read_again(&plan.source, &client_name(plan), secrets, (source.partition, source.from..source.to), |raw| {
-            let output = program.apply(decoder.decode(raw));
-            Ok::<_, Stop>(lane.write(only(output, file, &mut router)?)?)
-        })?;
-    }
-    Ok(Again { lane, context })
+    })
 }
 
-/// What of an output belongs into the file.
-fn only(output: OutputBatch, file: &FileRecord, router: &mut Router) -> Result<OutputBatch, Stop> {
-    let OutputBatch { raw, rows, refused, filtered } = output;
-    if file.role == FileRole::DeadLetter {
-        return Ok(OutputBatch { raw, rows: rows.slice(0, 0), refused, filtered });
+/// Partition keys and values.
+type Values = Vec<(String, Option<String>)>;
+
+/// One file that is made again, with everything that its rows follow from.
+struct Remake {
+    plan: JobPlan,
+    transform: Transform,
+    secrets: PathBuf,
+    commit: Commit,
+    file: FileRecord,
+    context: Arc<WriteContext>,
+}
+
+impl Remake {
+    /// Writes the file's rows. Blocks, so it must not run on a thread of the runtime.
+    fn write(&self) -> Result<LaneWriter, Stop> {
+        let mut lane = LaneWriter::new(Arc::clone(&self.context), &self.commit.batch, 0, self.commit.window_start);
+        match self.transform.batch_part() {
+            Some(part) if self.file.role == FileRole::Table => self.aggregates(part, &mut lane)?,
+            _ => {
+                let mut router = self.context.router()?;
+                self.read(&self.file.sources, |output| Ok(lane.write(self.only(output, &mut router)?)?))?;
+            }
+        }
+        Ok(lane)
     }
-    let (_, groups) = router.split(&rows)?;
-    let group = groups.iter().find(|group| router.partitions()[group.partition].values == file.partition);
-    let indices: Vec<u32> = group.map(|group| group.indices().collect()).unwrap_or_default();
-    let rows = arrow::compute::take_record_batch(&rows, &arrow::array::UInt32Array::from(indices))
-        .map_err(|error| Stop::new(Reason::Internal, format!("rows of {} cannot be picked: {error}", file.url)))?;
-    Ok(OutputBatch { raw, rows, refused: Vec::new(), filtered })
+
+    /// Hands over what the row part of the plan makes of these ranges.
+    fn read(&self, sources: &[SourceRange], mut each: impl FnMut(OutputBatch) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut decoder = decoder(&self.plan, &self.transform)?;
+        let mut program = self.transform.rows(self.commit.window_start)?;
+        for source in sources {
+            let range = (source.partition, source.from..source.to);
+            read_again(&self.plan.source, &client_name(&self.plan), &self.secrets, range, |raw| {
+                each(program.apply(decoder.decode(raw)))
+            })
+            .map_err(|stop| match stop.reason {
+                Reason::OffsetOutOfRange => refuse(&self.file, "its records are gone from the topic"),
+                _ => stop,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What of an output belongs into the file: its partition's rows, or what is refused.
+    fn only(&self, output: OutputBatch, router: &mut Router) -> Result<OutputBatch, Stop> {
+        let OutputBatch { raw, rows, origin, refused, filtered } = output;
+        let indices: Vec<u32> = if self.transform.batch_part().is_some() {
+            // Rows on their way to an aggregate have no partition yet.
+            Vec::new()
+        } else if self.file.role == FileRole::DeadLetter {
+            let unroutable = router.split(&rows)?.refused;
+            unroutable.into_iter().flat_map(|(rows, _)| rows.start as u32..rows.end as u32).collect()
+        } else {
+            self.own(&router.split(&rows)?, router)
+        };
+        let origin = indices.iter().map(|row| origin.value(*row as usize)).collect::<Vec<_>>().into();
+        let rows = self.take(&rows, indices)?;
+        let refused = if self.file.role == FileRole::DeadLetter { refused } else { Vec::new() };
+        Ok(OutputBatch { raw, rows, origin, refused, filtered })
+    }
+
+    /// The rows of an aggregate come from the whole batch, so the whole batch is made again. Rows of one partition are in
+    /// one file. An aggregate shows little of what it was made of, so the records and the rows of all partitions are compared.
+    fn aggregates(&self, part: &BatchPart, lane: &mut LaneWriter) -> Result<(), Stop> {
+        let runtime = Handle::current();
+        let run = part.start(self.commit.window_start, 1, &runtime)?;
+        let (mut read, mut dead) = (0, 0);
+        self.read(&sources_of(&self.commit.ranges), |output| {
+            read += output.raw.len() as u64;
+            dead += output.refused.len() as u64;
+            run.push(0, output.rows);
+            Ok(())
+        })?;
+        let counts = self.commit.counts;
+        if (read, dead) != (counts.read, counts.dead) {
+            let why = format!(
+                "its plan aggregates, and its batch has {read} records now, {dead} of them refused, where {} and {} were \
+                 decided",
+                counts.read, counts.dead
+            );
+            return Err(refuse(&self.file, &why));
+        }
+        let mut router = self.context.router()?;
+        let mut found: BTreeMap<Values, u64> = BTreeMap::new();
+        for rows in runtime.block_on(run.finish())? {
+            let split = router.split(&rows)?;
+            for group in &split.groups {
+                let values = router.partitions()[group.partition].values.clone();
+                *found.entry(values).or_default() += group.rows as u64;
+            }
+            lane.write_rows(self.take(&rows, self.own(&split, &router))?, &self.file.sources)?;
+        }
+        self.check_results(&found)
+    }
+
+    /// Are there as many rows in each partition as the commit says?
+    fn check_results(&self, found: &BTreeMap<Values, u64>) -> Result<(), Stop> {
+        let mut decided: BTreeMap<Values, u64> = BTreeMap::new();
+        for file in self.commit.files.iter().filter(|file| file.role == FileRole::Table) {
+            if decided.insert(file.partition.clone(), file.rows).is_some() {
+                return Err(refuse(
+                    &self.file,
+                    "its plan aggregates, and its batch has several files of one partition",
+                ));
+            }
+        }
+        if *found == decided {
+            return Ok(());
+        }
+        let sum = |partitions: &BTreeMap<Values, u64>| partitions.values().sum::<u64>();
+        let why = format!(
+            "its plan aggregates, and its batch gives other results now: {} rows in {} partitions where {} in {} were \
+             decided",
+            sum(found),
+            found.len(),
+            sum(&decided),
+            decided.len()
+        );
+        Err(refuse(&self.file, &why))
+    }
+
+    /// The rows of the file's partition.
+    fn own(&self, split: &Split, router: &Router) -> Vec<u32> {
+        let own = |group: &&Group| router.partitions()[group.partition].values == self.file.partition;
+        split.groups.iter().find(own).map(|group| group.indices().collect()).unwrap_or_default()
+    }
+
+    fn take(&self, rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Stop> {
+        take_record_batch(rows, &UInt32Array::from(indices)).map_err(|error| {
+            Stop::new(Reason::Internal, format!("rows of {} cannot be picked: {error}", self.file.url))
+        })
+    }
 }
 
 fn refuse(file: &FileRecord, why: &str) -> Stop {

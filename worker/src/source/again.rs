@@ -12,13 +12,15 @@ use sluice_crds::plan::SourcePlan;
 
 use super::client;
 use super::context::SourceContext;
-use super::error::{SourceError, describe};
+use super::error::{Meaning, SourceError, describe, meaning};
 use crate::batch::RawBatch;
 
 /// librdkafka's prefetch while ranges are read again.
 const PREFETCH: u64 = 8 << 20;
 /// Records of one batch.
 const ROWS: usize = 8192;
+/// How long brokers are waited for when only a message depends on it.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Without a record for this long the brokers count as gone.
 const SILENCE: Duration = Duration::from_mins(1);
 
@@ -44,7 +46,8 @@ pub fn read_again<E: From<SourceError>>(
     let mut heard = Instant::now();
     loop {
         match consumer.poll(Duration::from_millis(200)) {
-            None if heard.elapsed() > SILENCE => {
+            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            None | Some(Err(_)) if heard.elapsed() > SILENCE => {
                 return Err(SourceError::Unavailable {
                     connection: source.kafka.connection.clone(),
                     servers: source.kafka.bootstrap_servers.join(", "),
@@ -54,11 +57,12 @@ pub fn read_again<E: From<SourceError>>(
                 .into());
             }
             None => continue,
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
             Some(Err(error)) => {
-                let problem =
-                    format!("offsets {range:?} of partition {partition} cannot be read again: {}", describe(&error));
-                return Err(fault(problem).into());
+                let next = batch.offsets().map_or(range.start, |read| read.end);
+                match failure(&consumer, &source.topic, partition, next, &error) {
+                    Some(failure) => return Err(failure.into()),
+                    None => continue,
+                }
             }
             Some(Ok(message)) => {
                 heard = Instant::now();
@@ -77,7 +81,32 @@ pub fn read_again<E: From<SourceError>>(
         }
         if batch.len() >= ROWS {
             each(std::mem::replace(&mut batch, RawBatch::new(partition)))?;
+            heard = Instant::now();
         }
     }
     if batch.is_empty() { Ok(()) } else { each(batch) }
+}
+
+/// What an error means for the record at this offset; `None` when librdkafka mends it by itself.
+fn failure(
+    consumer: &BaseConsumer<SourceContext>,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    error: &KafkaError,
+) -> Option<SourceError> {
+    let (topic, problem) = (topic.to_owned(), describe(error));
+    Some(match error.rdkafka_error_code().map(meaning) {
+        Some(Meaning::Passing) => return None,
+        Some(Meaning::OutOfRange) => {
+            // Only for the message: where nobody answers, it does not say what the topic has.
+            let (beginning, end) = consumer.fetch_watermarks(&topic, partition, ANSWER).unwrap_or((-1, -1));
+            SourceError::OutOfRange { topic, partition, position: offset, beginning, end }
+        }
+        Some(Meaning::Unreadable) => SourceError::Unreadable { topic, partition, offset, problem },
+        _ => SourceError::Internal {
+            topic,
+            problem: format!("partition {partition} cannot be read again at offset {offset}: {problem}"),
+        },
+    })
 }

@@ -10,7 +10,7 @@ mod trace;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 
@@ -38,16 +38,17 @@ impl RowProgram {
     /// what they would be without it. Of a plan that does not aggregate, every record is a row, was filtered, or is refused.
     pub fn apply(&mut self, decoded: DecodedBatch) -> OutputBatch {
         let DecodedBatch { raw, rows, origin, mut refused } = decoded;
-        let mut run = Run { rows: &rows, origin: &origin, done: Vec::new(), refused: Vec::new() };
+        let origin = UInt32Array::from(origin);
+        let mut run = Run { rows: &rows, origin: &origin, done: Vec::new(), kept: Vec::new(), refused: Vec::new() };
         self.part(&mut run, 0, rows.num_rows());
-        let Run { done, refused: more, .. } = run;
-        let output = self.joined(done);
+        let Run { done, kept, refused: more, .. } = run;
+        let (output, origin) = self.joined(done, kept);
         let filtered = (rows.num_rows() - more.len()).saturating_sub(output.num_rows()) as u64;
         if !more.is_empty() {
             refused.extend(more);
             refused.sort_unstable_by_key(|refused| refused.row);
         }
-        OutputBatch { raw, rows: output, refused, filtered }
+        OutputBatch { raw, rows: output, origin, refused, filtered }
     }
 
     fn part(&mut self, run: &mut Run<'_>, start: usize, length: usize) {
@@ -55,8 +56,9 @@ impl RowProgram {
             return;
         }
         let rows = if length == run.rows.num_rows() { run.rows.clone() } else { run.rows.slice(start, length) };
-        match self.program.run(rows, Some(&self.schema)) {
-            Ok(output) => run.done.push(output),
+        let mut origin = run.origin.slice(start, length);
+        match self.program.run(rows, &mut origin, Some(&self.schema)) {
+            Ok(output) => run.keep(output, origin),
             Err(failure) if length == 1 => self.judge(run, start, &failure),
             Err(_) => {
                 let half = length / 2;
@@ -71,32 +73,44 @@ impl RowProgram {
         let error = match self.trace.judge(&run.rows.slice(row, 1), &self.schema) {
             Verdict::Filtered => return,
             Verdict::Row(output) => {
-                run.done.push(output);
+                run.keep(output, run.origin.slice(row, 1));
                 return;
             }
             Verdict::Failed(failure, label) => record_error(&failure, Some(label)),
             Verdict::Unknown => record_error(failure, None),
         };
-        run.refused.push(Refused { row: run.origin[row], error });
+        run.refused.push(Refused { row: run.origin.value(row), error });
     }
 
-    fn joined(&self, mut done: Vec<RecordBatch>) -> RecordBatch {
+    fn joined(&self, mut done: Vec<RecordBatch>, mut kept: Vec<UInt32Array>) -> (RecordBatch, UInt32Array) {
         if done.len() == 1
-            && let Some(only) = done.pop()
+            && let (Some(rows), Some(origin)) = (done.pop(), kept.pop())
         {
-            return only;
+            return (rows, origin);
         }
         // Batches of one schema always concatenate, except beyond 2 GiB of strings, which no batch of records holds.
-        concat_batches(&self.schema, &done).unwrap_or_else(|_| RecordBatch::new_empty(Arc::clone(&self.schema)))
+        match concat_batches(&self.schema, &done) {
+            Ok(rows) => (rows, kept.iter().flat_map(UInt32Array::values).copied().collect::<Vec<_>>().into()),
+            Err(_) => (RecordBatch::new_empty(Arc::clone(&self.schema)), UInt32Array::from_iter_values([])),
+        }
     }
 }
 
 /// One call of [`RowProgram::apply`].
 struct Run<'a> {
     rows: &'a RecordBatch,
-    origin: &'a [u32],
+    origin: &'a UInt32Array,
     done: Vec<RecordBatch>,
+    /// The origin of what is done.
+    kept: Vec<UInt32Array>,
     refused: Vec<Refused>,
+}
+
+impl Run<'_> {
+    fn keep(&mut self, rows: RecordBatch, origin: UInt32Array) {
+        self.done.push(rows);
+        self.kept.push(origin);
+    }
 }
 
 fn record_error(failure: &Failure, label: Option<String>) -> RecordError {

@@ -99,6 +99,7 @@ fn run(transform: &Transform, rows: &RecordBatch) -> OutputBatch {
         let accounted = output.rows.num_rows() + output.refused.len() + output.filtered as usize;
         assert_eq!(accounted, output.raw.len(), "every record is a row, filtered or refused");
     }
+    assert_eq!(output.origin.len(), output.rows.num_rows(), "every row has its record");
     output
 }
 

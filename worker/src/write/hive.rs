@@ -12,12 +12,19 @@ use arrow::datatypes::{
 use jiff::tz::TimeZone;
 
 use super::WriteError;
+use super::file::file_name;
 
 /// The folder of null.
 pub const DEFAULT_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// The longest folder name that file systems take, in bytes.
 const FILE_NAME_LIMIT: usize = 255;
+
+/// The longest path that Linux takes, in bytes, without the zero at its end.
+const FILE_PATH_LIMIT: usize = 4095;
+
+/// What a local file's name is longer by while it is staged: `.<name>.<16 hex digits>.inprogress`.
+const STAGED_NAME_BYTES: usize = 29;
 
 /// The longest key that S3 takes, in bytes.
 const S3_KEY_LIMIT: usize = 1024;
@@ -132,46 +139,118 @@ fn string<O: OffsetSizeTrait>(array: &dyn Array, row: usize) -> String {
 }
 
 /// What a time beyond the calendar (years -9999 to 9999) is answered with.
-fn beyond_calendar(field: &Field, value: i64, unit: &'static str) -> WriteError {
-    WriteError::PartitionValueRange { key: field.name().clone(), value, unit }
+fn beyond_calendar(field: &Field, value: i64, unit: &'static str) -> ValueError {
+    ValueError::OutOfRange { key: field.name().clone(), value, unit }
 }
 
-fn date(field: &Field, days: i32) -> Result<String, WriteError> {
+fn date(field: &Field, days: i32) -> Result<String, ValueError> {
     let instant = jiff::Timestamp::from_second(i64::from(days) * 86_400);
     let instant = instant.map_err(|_| beyond_calendar(field, i64::from(days), "days"))?;
     Ok(TimeZone::UTC.to_datetime(instant).date().to_string())
 }
 
-fn timestamp(field: &Field, micros: i64) -> Result<String, WriteError> {
+fn timestamp(field: &Field, micros: i64) -> Result<String, ValueError> {
     let instant = jiff::Timestamp::from_microsecond(micros);
     let instant = instant.map_err(|_| beyond_calendar(field, micros, "microseconds"))?;
     let wall = TimeZone::UTC.to_datetime(instant);
     Ok(format!("{} {}", wall.date(), wall.time()))
 }
 
-/// Refuses folders that the store could not hold: names over 255 bytes in a file system, keys over 1024 bytes on S3.
-/// `url` is where a file of the longest possible name would lie, `values` are the keys and values of its folders.
-pub fn check_length(url: &str, values: &[(String, Option<String>)]) -> Result<(), WriteError> {
-    let in_bucket = url.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
-    if let Some((_, key)) = in_bucket {
-        if key.len() <= S3_KEY_LIMIT {
-            return Ok(());
-        }
-        let longest = values.iter().max_by_key(|(key, value)| folder(key, value.as_deref()).len());
-        return longest.map_or(Ok(()), |(name, value)| Err(too_long(name, value.as_deref(), key.len(), S3_KEY_LIMIT)));
-    }
-    for (name, value) in values {
-        let bytes = folder(name, value.as_deref()).len();
-        if bytes > FILE_NAME_LIMIT {
-            return Err(too_long(name, value.as_deref(), bytes, FILE_NAME_LIMIT));
-        }
-    }
-    Ok(())
+/// Why no folder can be named by a value.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// A path that the store does not take.
+    #[error(
+        "partition key `{key}` has a value that makes a path of {bytes} bytes, where the store takes {limit}: \
+         `{value}…`; partition by something shorter, or filter such rows out"
+    )]
+    TooLong {
+        /// The key.
+        key: String,
+        /// How the value begins.
+        value: String,
+        /// What it would take.
+        bytes: usize,
+        /// What there is.
+        limit: usize,
+    },
+    /// A time that the calendar does not have.
+    #[error("partition key `{key}` has a value outside of the years -9999 to 9999: {value} {unit} since 1970-01-01")]
+    OutOfRange {
+        /// The key.
+        key: String,
+        /// The value.
+        value: i64,
+        /// Its unit.
+        unit: &'static str,
+    },
 }
 
-fn too_long(key: &str, value: Option<&str>, bytes: usize, limit: usize) -> WriteError {
+impl ValueError {
+    /// The stable code in dead letters.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "PartitionValueTooLong",
+            Self::OutOfRange { .. } => "PartitionValueOutOfRange",
+        }
+    }
+
+    /// The partition key.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::TooLong { key, .. } | Self::OutOfRange { key, .. } => key,
+        }
+    }
+}
+
+/// How long paths may be where a table lies.
+///
+/// It depends on nothing but the table: a record that is refused because of it is refused again when its batch is made
+/// again, whatever lane it is in then.
+#[derive(Debug, Clone, Copy)]
+pub struct PathLimit {
+    /// The longest name of one folder, in bytes.
+    name: usize,
+    /// The longest path.
+    path: usize,
+    /// Bytes of a path before and behind its Hive folders, at most.
+    around: usize,
+}
+
+impl PathLimit {
+    /// For a table at this url, which ends with a slash.
+    pub fn of(url: &str) -> Self {
+        let file = file_name(&"f".repeat(32), 9999, usize::MAX, "snappy.parquet").len();
+        if let Some((_, prefix)) = url.strip_prefix("s3://").and_then(|rest| rest.split_once('/')) {
+            return Self { name: usize::MAX, path: S3_KEY_LIMIT, around: prefix.len() + file };
+        }
+        let root = url.strip_prefix("file://").unwrap_or(url);
+        Self { name: FILE_NAME_LIMIT, path: FILE_PATH_LIMIT, around: root.len() + file + STAGED_NAME_BYTES }
+    }
+
+    /// Refuses keys and values whose folders the store could not hold.
+    pub fn check(self, values: &[(String, Option<String>)]) -> Result<(), ValueError> {
+        let mut path = self.around;
+        let mut longest = None;
+        for (key, value) in values {
+            let bytes = folder(key, value.as_deref()).len();
+            if bytes > self.name {
+                return Err(too_long(key, value.as_deref(), bytes, self.name));
+            }
+            // With the slash behind it.
+            path += bytes + 1;
+            longest = longest.max(Some((bytes, key, value)));
+        }
+        match longest {
+            Some((_, key, value)) if path > self.path => Err(too_long(key, value.as_deref(), path, self.path)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn too_long(key: &str, value: Option<&str>, bytes: usize, limit: usize) -> ValueError {
     let value: String = value.unwrap_or_default().chars().take(SHOWN).collect();
-    WriteError::PartitionValueTooLong { key: key.to_owned(), value, bytes, limit }
+    ValueError::TooLong { key: key.to_owned(), value, bytes, limit }
 }
 
 #[cfg(test)]
@@ -263,10 +342,15 @@ mod tests {
         let far = Date32Array::from(vec![i32::MAX]);
         let error = value_text(&Field::new("day", DataType::Date32, true), &far, 0).unwrap_err();
         assert!(error.to_string().contains("`day`"), "{error}");
-        let long = vec![("city".to_owned(), Some("x".repeat(300)))];
-        let error = check_length("file:///t/city=x/part.parquet", &long).unwrap_err();
+        let value = |bytes| vec![("city".to_owned(), Some("x".repeat(bytes)))];
+        let error = PathLimit::of("file:///t/").check(&value(300)).unwrap_err();
+        assert_eq!((error.code(), error.key()), ("PartitionValueTooLong", "city"));
         assert!(error.to_string().contains("`city`") && error.to_string().contains("xxxx"), "{error}");
-        assert!(check_length(&format!("s3://b/{}", "x".repeat(1000)), &long).is_ok());
-        assert!(check_length(&format!("s3://b/{}", "x".repeat(1025)), &long).is_err());
+        let bucket = PathLimit::of("s3://bucket/some/table/");
+        assert!(bucket.check(&value(900)).is_ok());
+        assert!(bucket.check(&value(1000)).is_err());
+        let many = |folders| (0..folders).map(|key| (format!("{key:03}"), Some("x".repeat(240)))).collect::<Vec<_>>();
+        assert!(PathLimit::of("file:///t/").check(&many(15)).is_ok());
+        assert!(PathLimit::of("file:///t/").check(&many(17)).is_err());
     }
 }

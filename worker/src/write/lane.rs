@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::UInt32Array;
 use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use super::file::Finished;
+use super::route::Split;
 use super::table::TableWriter;
 use super::{WriteContext, WriteError};
-use crate::batch::OutputBatch;
+use crate::batch::{OutputBatch, RecordError, Refused, Stage};
 use crate::dead_letter::DeadLetters;
 use crate::ledger::record::{Counts, FileRecord, FileRole, SourceRange};
 use crate::store::{StagedUpload, StoreError};
@@ -62,10 +64,16 @@ impl LaneWriter {
         }
     }
 
-    /// Writes rows to the table and refused records to the dead letters, and counts both. Gives memory back by closing
-    /// files when the budget is used up. An error leaves the batch unusable: abandon it.
+    /// Writes rows to the table and refused records to the dead letters, and counts both. A record whose row can be in no
+    /// partition is refused too. Gives memory back by closing files when the budget is used up. An error leaves the batch
+    /// unusable: abandon it.
     pub fn write(&mut self, output: OutputBatch) -> Result<(), WriteError> {
-        let OutputBatch { raw, rows, refused, filtered } = output;
+        let OutputBatch { raw, rows, origin, mut refused, filtered } = output;
+        let rows = self.route(rows)?;
+        if let Some(rows) = rows.as_ref().filter(|rows| !rows.refused.is_empty()) {
+            refused.extend(unroutable(rows, &origin));
+            refused.sort_unstable_by_key(|refused| refused.row);
+        }
         self.dead.write(&raw, &refused)?;
         self.counts.read += raw.len() as u64;
         self.counts.bytes += raw.bytes() as u64;
@@ -80,19 +88,30 @@ impl LaneWriter {
 
     /// Writes the output of an aggregate, all of which comes from these ranges. Each partition stays one file.
     pub fn write_rows(&mut self, rows: RecordBatch, sources: &[SourceRange]) -> Result<(), WriteError> {
-        self.table_rows(rows, sources)?;
+        let Some(mut rows) = self.route(rows)? else { return Ok(()) };
+        if !rows.refused.is_empty() {
+            return Err(WriteError::Aggregate(rows.refused.swap_remove(0).1));
+        }
+        self.table_rows(Some(rows), sources)?;
         self.relieve(Relief::Flush)
     }
 
-    fn table_rows(&mut self, rows: RecordBatch, sources: &[SourceRange]) -> Result<(), WriteError> {
+    /// Finds the partitions of rows; `None` without rows. The columns of the partition keys are let go here.
+    #[expect(clippy::needless_pass_by_value, reason = "nobody may keep the columns that are not written")]
+    fn route(&mut self, rows: RecordBatch) -> Result<Option<Split>, WriteError> {
         if rows.num_rows() == 0 {
-            return Ok(());
+            return Ok(None);
         }
-        self.counts.written += rows.num_rows() as u64;
         let table = match &mut self.table {
             Some(table) => table,
             none => none.insert(TableWriter::new(Arc::clone(&self.context), &self.batch, self.lane)?),
         };
+        table.route(&rows).map(Some)
+    }
+
+    fn table_rows(&mut self, rows: Option<Split>, sources: &[SourceRange]) -> Result<(), WriteError> {
+        let (Some(rows), Some(table)) = (rows, &mut self.table) else { return Ok(()) };
+        self.counts.written += rows.groups.iter().map(|group| group.rows as u64).sum::<u64>();
         table.write(rows, sources)
     }
 
@@ -187,6 +206,17 @@ impl LaneWriter {
         self.dead.abandon();
         abandon(self.closed);
     }
+}
+
+/// The records of rows that can be in no partition.
+fn unroutable<'a>(rows: &'a Split, origin: &'a UInt32Array) -> impl Iterator<Item = Refused> + 'a {
+    let origin = origin.values();
+    rows.refused.iter().flat_map(move |(rows, error)| {
+        origin[rows.clone()].iter().map(move |row| {
+            let (message, field) = (error.to_string(), Some(error.key().to_owned()));
+            Refused { row: *row, error: RecordError { stage: Stage::Write, code: error.code(), message, field } }
+        })
+    })
 }
 
 /// Bytes in use beyond seven eighths of the limit, not counting what is about to leave anyway.

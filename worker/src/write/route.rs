@@ -12,7 +12,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::row::{RowConverter, SortField};
 
-use super::{WriteError, hive};
+use super::WriteError;
+use super::hive::{self, PathLimit, ValueError};
 
 /// The values of the partition keys that rows have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +42,23 @@ impl Group {
     }
 }
 
+/// One batch, split.
+#[derive(Debug)]
+pub struct Split {
+    /// The columns of the files.
+    pub batch: RecordBatch,
+    /// The rows of each partition, in the order in which partitions first appear.
+    pub groups: Vec<Group>,
+    /// Rows in no group, rising: no folder can be named by their values.
+    pub refused: Vec<(Range<usize>, ValueError)>,
+}
+
 /// Splits batches. Remembers every partition that it has met.
 #[derive(Debug)]
 pub struct Router {
     keys: Schema,
     file_schema: SchemaRef,
+    limit: PathLimit,
     converter: Option<RowConverter>,
     by_value: HashMap<Box<[u8]>, usize>,
     by_folder: HashMap<String, usize>,
@@ -54,7 +67,7 @@ pub struct Router {
 
 impl Router {
     /// A router for rows of this schema, the last `partition_keys` columns of which are the keys, outermost first.
-    pub fn new(schema: &SchemaRef, partition_keys: usize) -> Result<Self, WriteError> {
+    pub fn new(schema: &SchemaRef, partition_keys: usize, limit: PathLimit) -> Result<Self, WriteError> {
         let columns = schema.fields().len().saturating_sub(partition_keys);
         if columns == 0 {
             return Err(WriteError::NoColumns);
@@ -67,6 +80,7 @@ impl Router {
         Ok(Self {
             keys: Schema::new(keys.to_vec()),
             file_schema: SchemaRef::new(Schema::new(columns.to_vec())),
+            limit,
             converter,
             by_value: HashMap::new(),
             by_folder: HashMap::new(),
@@ -84,9 +98,8 @@ impl Router {
         &self.partitions
     }
 
-    /// The columns of the files, and which rows belong to which partition, in the order in which partitions first
-    /// appear. Each row is in exactly one group, and keeps its place among the rows of its group.
-    pub fn split(&mut self, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Group>), WriteError> {
+    /// Splits a batch. Each row is refused or in exactly one group, and keeps its place among the rows of its group.
+    pub fn split(&mut self, rows: &RecordBatch) -> Result<Split, WriteError> {
         let columns = self.file_schema.fields().len();
         if rows.num_columns() != columns + self.keys.fields().len() {
             return Err(WriteError::ColumnCount {
@@ -98,31 +111,42 @@ impl Router {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let batch = RecordBatch::try_new_with_options(SchemaRef::clone(&self.file_schema), columns.to_vec(), &options)
             .map_err(|source| WriteError::arrow("take", source))?;
-        Ok((batch, self.groups(keys, rows.num_rows())?))
+        let mut split = Split { batch, groups: Vec::new(), refused: Vec::new() };
+        self.group(keys, &mut split)?;
+        Ok(split)
     }
 
-    fn groups(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<Group>, WriteError> {
+    fn group(&mut self, keys: &[ArrayRef], split: &mut Split) -> Result<(), WriteError> {
+        let rows = split.batch.num_rows();
         if rows == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let Some(converter) = &self.converter else {
             if self.partitions.is_empty() {
                 self.partitions.push(Partition { folder: String::new(), values: Vec::new() });
             }
-            return Ok(vec![Group { partition: 0, runs: std::iter::once(0..rows).collect(), rows }]);
+            split.groups.push(Group { partition: 0, runs: std::iter::once(0..rows).collect(), rows });
+            return Ok(());
         };
         let runs = partition(keys).map_err(|source| WriteError::arrow("split", source))?.ranges();
         let starts = UInt32Array::from_iter_values(runs.iter().map(|run| run.start as u32));
         let heads = take_arrays(keys, &starts, None).map_err(|source| WriteError::arrow("split", source))?;
         let values = converter.convert_columns(&heads).map_err(|source| WriteError::arrow("split", source))?;
 
-        let mut groups: Vec<Group> = Vec::new();
+        let groups = &mut split.groups;
         let mut group_of: HashMap<usize, usize> = HashMap::new();
         for (index, run) in runs.into_iter().enumerate() {
             let value = values.row(index);
             let partition = match self.by_value.get(value.as_ref()) {
                 Some(partition) => *partition,
-                None => self.learn(value.as_ref(), &heads, index)?,
+                None => match self.learn(value.as_ref(), &heads, index) {
+                    Ok(partition) => partition,
+                    Err(WriteError::PartitionValue(error)) => {
+                        split.refused.push((run, error));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             let group = *group_of.entry(partition).or_insert_with(|| {
                 groups.push(Group { partition, runs: Vec::new(), rows: 0 });
@@ -131,7 +155,7 @@ impl Router {
             groups[group].rows += run.len();
             groups[group].runs.push(run);
         }
-        Ok(groups)
+        Ok(())
     }
 
     /// A value that was not met before. It may still belong to a folder that was: null and the empty string share one.
@@ -141,6 +165,7 @@ impl Router {
             .zip(heads)
             .map(|(field, head)| Ok((field.name().clone(), hive::value_text(field, head, row)?)))
             .collect::<Result<Vec<_>, WriteError>>()?;
+        self.limit.check(&values)?;
         let mut folder = String::new();
         for (key, value) in &values {
             folder.push_str(&hive::folder(key, value.as_deref()));
@@ -174,6 +199,10 @@ mod tests {
         ]))
     }
 
+    fn limit() -> PathLimit {
+        PathLimit::of("file:///t/")
+    }
+
     fn rows(first: i64, keys: &[(Option<&str>, Option<i64>)]) -> RecordBatch {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from_iter_values(first..first + keys.len() as i64)),
@@ -185,8 +214,8 @@ mod tests {
 
     #[test]
     fn a_batch_of_one_value_is_one_group_and_one_run() {
-        let mut router = Router::new(&schema(), 2).unwrap();
-        let (batch, groups) = router.split(&rows(0, &[(Some("a"), Some(1)); 5])).unwrap();
+        let mut router = Router::new(&schema(), 2, limit()).unwrap();
+        let Split { batch, groups, .. } = router.split(&rows(0, &[(Some("a"), Some(1)); 5])).unwrap();
         assert_eq!(batch.num_columns(), 1);
         assert_eq!(groups, [Group { partition: 0, runs: std::iter::once(0..5).collect(), rows: 5 }]);
         assert_eq!(router.partitions()[0].folder, "city=a/hour=1/");
@@ -194,9 +223,9 @@ mod tests {
 
     #[test]
     fn null_and_the_empty_string_share_the_folder_that_means_null() {
-        let mut router = Router::new(&schema(), 2).unwrap();
+        let mut router = Router::new(&schema(), 2, limit()).unwrap();
         let keys = [(None, Some(1)), (Some(""), Some(1)), (Some(hive::DEFAULT_PARTITION), Some(1)), (Some("x"), None)];
-        let (_, groups) = router.split(&rows(0, &keys)).unwrap();
+        let Split { groups, .. } = router.split(&rows(0, &keys)).unwrap();
         assert_eq!(groups.iter().map(|group| group.rows).collect::<Vec<_>>(), [3, 1]);
         let null = format!("city={}/hour=1/", hive::DEFAULT_PARTITION);
         assert_eq!(router.partitions()[0].folder, null);
@@ -205,16 +234,31 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_no_folder_can_hold_are_told_apart_and_their_neighbours_keep_their_groups() {
+        let mut router = Router::new(&schema(), 2, limit()).unwrap();
+        let long = "x".repeat(300);
+        let keys = [(Some("a"), Some(1)), (Some(&long), Some(1)), (Some(&long), Some(1)), (Some("a"), Some(1))];
+        for _ in 0..2 {
+            let Split { batch, groups, refused } = router.split(&rows(0, &keys)).unwrap();
+            assert_eq!(batch.num_rows(), 4);
+            assert_eq!(groups, [Group { partition: 0, runs: vec![0..1, 3..4], rows: 2 }]);
+            let [(rows, error)] = refused.as_slice() else { panic!("{refused:?}") };
+            assert_eq!((rows, error.key()), (&(1..3), "city"));
+        }
+        assert_eq!(router.partitions().len(), 1);
+    }
+
+    #[test]
     fn without_keys_everything_is_one_group() {
-        let mut router = Router::new(&schema(), 0).unwrap();
-        let (batch, groups) = router.split(&rows(0, &[(None, None), (Some("a"), None)])).unwrap();
+        let mut router = Router::new(&schema(), 0, limit()).unwrap();
+        let Split { batch, groups, .. } = router.split(&rows(0, &[(None, None), (Some("a"), None)])).unwrap();
         assert_eq!((batch.num_columns(), groups.len(), groups[0].rows), (3, 1, 2));
         assert_eq!(router.partitions()[0], Partition { folder: String::new(), values: Vec::new() });
     }
 
     #[test]
     fn a_table_of_partition_keys_only_is_refused() {
-        assert!(matches!(Router::new(&schema(), 3), Err(WriteError::NoColumns)));
+        assert!(matches!(Router::new(&schema(), 3, limit()), Err(WriteError::NoColumns)));
     }
 
     proptest! {
@@ -226,10 +270,10 @@ mod tests {
             )
         ) {
             const CITIES: [&str; 3] = ["", "b", "c/d"];
-            let mut router = Router::new(&schema(), 2).unwrap();
+            let mut router = Router::new(&schema(), 2, limit()).unwrap();
             for keys in batches {
                 let keys: Vec<_> = keys.iter().map(|(city, hour)| (city.map(|city| CITIES[city]), *hour)).collect();
-                let (batch, groups) = router.split(&rows(0, &keys)).unwrap();
+                let Split { batch, groups, .. } = router.split(&rows(0, &keys)).unwrap();
                 let ids = batch.column(0).as_primitive::<Int64Type>();
                 prop_assert_eq!(ids.values().len(), keys.len());
                 let mut seen = vec![false; keys.len()];

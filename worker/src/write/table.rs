@@ -11,8 +11,8 @@ use arrow::record_batch::RecordBatch;
 
 use super::file::{FileFormat, Finished, ParquetFile, add_source, file_name, provenance};
 use super::pool::{Pool, Slot, batch_bytes};
-use super::route::{Group, Router};
-use super::{WriteContext, WriteError, hive};
+use super::route::{Group, Router, Split};
+use super::{WriteContext, WriteError};
 use crate::budget::Held;
 use crate::ledger::record::{FileRole, SourceRange};
 
@@ -49,7 +49,7 @@ pub struct TableWriter {
 impl TableWriter {
     /// A writer without files.
     pub fn new(context: Arc<WriteContext>, batch: &str, lane: usize) -> Result<Self, WriteError> {
-        let router = Router::new(&context.schema, context.partition_keys)?;
+        let router = context.router()?;
         Ok(Self {
             batch: batch.to_owned(),
             lane,
@@ -63,11 +63,15 @@ impl TableWriter {
         })
     }
 
-    /// Takes the rows of one batch, which come from these ranges.
-    pub fn write(&mut self, rows: RecordBatch, sources: &[SourceRange]) -> Result<(), WriteError> {
-        let (batch, groups) = self.router.split(&rows)?;
-        drop(rows);
-        self.meet(&groups)?;
+    /// Finds the partition of each row, and the rows that can be in none. Nothing is written yet.
+    pub fn route(&mut self, rows: &RecordBatch) -> Result<Split, WriteError> {
+        self.router.split(rows)
+    }
+
+    /// Takes the routed rows of one batch, which come from these ranges.
+    pub fn write(&mut self, rows: Split, sources: &[SourceRange]) -> Result<(), WriteError> {
+        let Split { batch, groups, .. } = rows;
+        self.meet();
         for group in &groups {
             let file = self.open[group.partition].get_or_insert_default();
             file.rows += group.rows as u64;
@@ -85,19 +89,13 @@ impl TableWriter {
         if waiting.is_empty() { Ok(()) } else { self.keep_waiting(batch, &waiting) }
     }
 
-    /// Makes room for partitions that are met for the first time, and refuses those that cannot be folders.
-    fn meet(&mut self, groups: &[Group]) -> Result<(), WriteError> {
-        for group in groups.iter().filter(|group| group.partition >= self.open.len()) {
-            let partition = &self.router.partitions()[group.partition];
-            let longest = file_name(&self.batch, self.lane, usize::MAX, self.format.extension());
-            hive::check_length(&self.context.table.url(&format!("{}{longest}", partition.folder)), &partition.values)?;
-        }
+    /// Makes room for partitions that are met for the first time.
+    fn meet(&mut self) {
         let new = self.router.partitions().len() - self.open.len();
         if new > 0 {
             self.open.resize_with(self.open.len() + new, || None);
             self.records.resize(self.records.bytes() + new as u64 * FILE_BYTES);
         }
-        Ok(())
     }
 
     /// With the rows of this group, of `row_bytes` each, does its partition have enough to be encoded?

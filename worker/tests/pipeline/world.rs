@@ -128,18 +128,17 @@ impl World {
 
     /// The texts of one column of the table. A text that is there twice fails the test.
     pub fn column(&self, name: &str) -> BTreeSet<String> {
-        let mut texts = BTreeSet::new();
-        if !self.table().exists() {
-            return texts;
+        column(&self.table(), name)
+    }
+
+    /// The same of the table files that wait to be published.
+    pub fn staged_column(&self, name: &str) -> BTreeSet<String> {
+        let copies = TempDir::new().expect("a folder");
+        let staged = self.staged_files().into_iter().filter(|file| file.starts_with(self.table()));
+        for (index, file) in staged.enumerate() {
+            std::fs::copy(file, copies.path().join(format!("{index}.parquet"))).expect("copies");
         }
-        for batch in read_back::parquet_folder(&self.table()).expect("sound files") {
-            let column = batch.column_by_name(name).expect("the column");
-            for row in 0..batch.num_rows() {
-                let text = array_value_to_string(column, row).expect("a text");
-                assert!(texts.insert(text.clone()), "{text} is there twice");
-            }
-        }
-        texts
+        column(copies.path(), name)
     }
 
     /// The ids in the table, each once.
@@ -154,11 +153,13 @@ impl World {
         texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
-    async fn ledger(&self) -> Ledger {
-        let plan = self.plan("");
-        let stores = Stores::open(&plan, self.folder.path()).expect("stores");
-        let (objects, prefix) = stores.checkpoint.objects();
-        Ledger::open_existing(objects, prefix, &plan.checkpoint.url).await.expect("a ledger")
+    pub fn stores(&self) -> Stores {
+        Stores::open(&self.plan(""), self.folder.path()).expect("stores")
+    }
+
+    pub async fn ledger(&self) -> Ledger {
+        let (objects, prefix) = self.stores().checkpoint.objects();
+        Ledger::open_existing(objects, prefix, &self.plan("").checkpoint.url).await.expect("a ledger")
     }
 
     /// Waits until the ledger has this many offsets.
@@ -189,9 +190,30 @@ impl World {
 
     /// The ledger must be sound, and everything published.
     pub async fn audit(&self) {
-        let report = verify::verify(&self.ledger().await.history().await.expect("a history"), false);
+        self.audit_of(false).await;
+    }
+
+    /// The same of a plan that aggregates, or not.
+    pub async fn audit_of(&self, aggregates: bool) {
+        let report = verify::verify(&self.ledger().await.history().await.expect("a history"), aggregates);
         assert_eq!((report.problems, report.unpublished), (Vec::new(), Vec::new()));
     }
+}
+
+/// The texts of one column of all files below a folder. A text that is there twice fails the test.
+fn column(folder: &Path, name: &str) -> BTreeSet<String> {
+    let mut texts = BTreeSet::new();
+    if !folder.exists() {
+        return texts;
+    }
+    for batch in read_back::parquet_folder(folder).expect("sound files") {
+        let column = batch.column_by_name(name).expect("the column");
+        for row in 0..batch.num_rows() {
+            let text = array_value_to_string(column, row).expect("a text");
+            assert!(texts.insert(text.clone()), "{text} is there twice");
+        }
+    }
+    texts
 }
 
 /// All files below a folder with this extension.

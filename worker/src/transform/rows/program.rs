@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, NullArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::FilterBuilder;
+use arrow::datatypes::{Field, Schema, SchemaRef, UInt32Type};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
@@ -92,16 +92,25 @@ impl Program {
         Ok(Self { operators })
     }
 
-    /// Runs it. The result has `schema`, if one is given, and its types are those of the plan in any case.
-    pub fn run(&self, rows: RecordBatch, schema: Option<&SchemaRef>) -> Result<RecordBatch, Failure> {
+    /// Runs it. The result has `schema`, if one is given, and its types are those of the plan in any case. `origin` says of
+    /// each row where it comes from; like the rows, it loses those that a filter removes.
+    pub fn run(
+        &self,
+        rows: RecordBatch,
+        origin: &mut UInt32Array,
+        schema: Option<&SchemaRef>,
+    ) -> Result<RecordBatch, Failure> {
         let mut rows = rows;
         for (index, operator) in self.operators.iter().enumerate() {
             rows = match operator {
-                Operator::Filter(predicate, read) => filter(rows, predicate.as_ref(), read.as_deref())
+                Operator::Filter(predicate, read) => filter(rows, origin, predicate.as_ref(), read.as_deref())
                     .map_err(|error| Failure { operator: index, column: None, error })?,
                 Operator::Project(expressions, schema) => project(&rows, expressions, schema)
                     .map_err(|(column, error)| Failure { operator: index, column, error })?,
-                Operator::Nothing(schema) => RecordBatch::new_empty(Arc::clone(schema)),
+                Operator::Nothing(schema) => {
+                    *origin = origin.slice(0, 0);
+                    RecordBatch::new_empty(Arc::clone(schema))
+                }
             };
         }
         let Some(schema) = schema else { return Ok(rows) };
@@ -139,14 +148,22 @@ fn columns_read(projection: &Projection, expressions: &[Arc<dyn PhysicalExpr>]) 
     Ok(read.contains(&false).then_some(read))
 }
 
-fn filter(rows: RecordBatch, predicate: &dyn PhysicalExpr, read: Option<&[bool]>) -> Result<RecordBatch> {
+fn filter(
+    rows: RecordBatch,
+    origin: &mut UInt32Array,
+    predicate: &dyn PhysicalExpr,
+    read: Option<&[bool]>,
+) -> Result<RecordBatch> {
     // A constant may fail to evaluate, and no row asks for it.
     if rows.num_rows() == 0 {
         return Ok(rows);
     }
     match predicate.evaluate(&rows)? {
         ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))) => Ok(rows),
-        ColumnarValue::Scalar(_) => Ok(rows.slice(0, 0)),
+        ColumnarValue::Scalar(_) => {
+            *origin = origin.slice(0, 0);
+            Ok(rows.slice(0, 0))
+        }
         ColumnarValue::Array(kept) => {
             let kept = kept
                 .as_boolean_opt()
@@ -156,7 +173,9 @@ fn filter(rows: RecordBatch, predicate: &dyn PhysicalExpr, read: Option<&[bool]>
             if count == rows.num_rows() {
                 return Ok(rows);
             }
-            Ok(filter_record_batch(&without_unread(rows, read)?, kept)?)
+            let filter = FilterBuilder::new(kept).optimize().build();
+            *origin = filter.filter(origin)?.as_primitive::<UInt32Type>().clone();
+            Ok(filter.filter_record_batch(&without_unread(rows, read)?)?)
         }
     }
 }

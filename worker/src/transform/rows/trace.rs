@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array, new_null_array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::LogicalPlan;
@@ -60,7 +60,8 @@ impl Trace {
         let row_wise = is_row_wise(&self.plan);
         let Ok(record) = self.widened(record) else { return Verdict::Unknown };
         let Ok(program) = self.program() else { return Verdict::Unknown };
-        match program.run(record, row_wise.then_some(schema)) {
+        let mut only = UInt32Array::from_value(0, 1);
+        match program.run(record, &mut only, row_wise.then_some(schema)) {
             Ok(output) if output.num_rows() == 0 => Verdict::Filtered,
             Ok(output) if row_wise => Verdict::Row(output),
             // The row part of an aggregating plan computes more than the steps below the aggregate.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::batch::{Refused, Stage};
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use proptest::prelude::*;
 
 const POISON: i64 = 0;
@@ -70,6 +72,23 @@ async fn refusals_name_the_decoded_record() {
     let output = transform.rows(window()).expect("row program").apply(batch);
     assert_eq!(rows_of(&output.refused), [0, 2, 3, 5]);
     assert_eq!(output.rows.num_rows() + output.refused.len(), output.raw.len());
+}
+
+#[tokio::test]
+async fn each_row_names_the_record_that_it_comes_from() {
+    // Filters before and behind, a record that fails in between, and rows that only the order of the steps saves.
+    let steps = [filter("b <> 7"), filter("a <> 0 OR b = 0"), derive(&[("q", "100 / a")]), filter("q > 10")];
+    let transform = plan(&numbers(), &steps).await.expect("plan");
+    let a = [1, 2, 0, 0, 50, 3, 4, 1, 5, 0].map(Some);
+    let b = [1, 7, 0, 1, 1, 1, 7, 1, 1, 0].map(Some);
+    let mut batch = decoded(&transform, &number_rows(&a, &b));
+    (10..30).for_each(|offset| batch.raw.push(offset, 0, None, None, []));
+    batch.origin = (0..10).map(|row| 3 * row).collect();
+    let output = transform.rows(window()).expect("row program").apply(batch);
+    assert_eq!(rows_of(&output.refused), [6, 27]);
+    assert_eq!(output.origin.values(), &[0, 15, 21, 24]);
+    let ids = output.rows.column_by_name("id").expect("id").as_primitive::<Int64Type>();
+    assert_eq!(ids.values(), &[0, 5, 7, 8]);
 }
 
 #[tokio::test]

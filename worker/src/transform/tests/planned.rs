@@ -269,6 +269,47 @@ async fn a_sink_without_columns_takes_what_comes_and_the_keys_last() {
     assert_eq!(run(&transform, &some_rows()).rows.num_rows(), 4);
 }
 
+/// Without declared columns nothing says what a time means but the expression itself.
+#[tokio::test]
+async fn a_time_without_a_zone_stays_one_and_an_instant_stays_an_instant() {
+    let ntz = "timestamp_ntz 2026-03-04T05:06:07.000008";
+    let instant = "timestamp 2026-03-04T05:06:07.000008Z";
+    let cases = [
+        ("to_timestamp_micros(us)", ntz),
+        ("to_timestamp_micros(us + 1) - INTERVAL '1 microsecond'", ntz),
+        ("to_timestamp_nanos(us * 1000)", ntz),
+        ("to_timestamp('2026-03-04T05:06:07.000008')", ntz),
+        // A zone in a text is taken into account, and then there is none any more.
+        ("to_timestamp_micros('2026-03-04T07:06:07.000008+02:00')", ntz),
+        ("CAST('2026-03-04T05:06:07.000008' AS TIMESTAMP)", ntz),
+        ("CAST(t AS TIMESTAMP)", ntz),
+        ("n", ntz),
+        ("to_timestamp_millis(us / 1000)", "timestamp_ntz 2026-03-04T05:06:07"),
+        ("to_timestamp_seconds(us / 1000000)", "timestamp_ntz 2026-03-04T05:06:07"),
+        ("date_trunc('hour', n)", "timestamp_ntz 2026-03-04T05:00:00"),
+        ("t", instant),
+        ("t + INTERVAL '1 hour' - INTERVAL '1 hour'", instant),
+        ("date_trunc('hour', t)", "timestamp 2026-03-04T05:00:00Z"),
+        // The time of the window in UTC, but without saying so, as the functions above.
+        ("now()", ntz),
+    ];
+    let source = source(&["us bigint", "t timestamp", "n timestamp_ntz"]);
+    let us = window().as_microsecond();
+    let time = TimestampMicrosecondArray::from(vec![us]);
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from(vec![us])), Arc::new(time.clone().with_timezone("UTC")), Arc::new(time)];
+    let rows = RecordBatch::try_new(Arc::clone(&source), columns).expect("rows");
+    for (expression, expected) in cases {
+        let steps = [derive(&[("x", expression)]), TransformStep::Select(names(&["x"]))];
+        let transform = plan(&source, &steps).await.unwrap_or_else(|error| panic!("{expression}: {error:?}"));
+        let output = run(&transform, &rows);
+        assert!(output.refused.is_empty(), "{expression}: {:?}", output.refused);
+        let type_name = crate::transform::cast::type_name(transform.output_schema().field(0).data_type());
+        let value = crate::transform::cast::show(output.rows.column(0), 0);
+        assert_eq!(format!("{type_name} {value}"), expected, "{expression}");
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_fit_the_sink_is_named() {
     use crate::error::Classified;

@@ -1,10 +1,12 @@
 //! Dead letters as they lie in the store.
 
+use arrow::array::UInt32Array;
+
 use crate::batch::{OutputBatch, RawBatch, RecordError, Refused, Stage};
 use crate::ledger::record::{Counts, FileRole, SourceRange};
 use crate::write::WriteError;
 
-use super::world::{BATCH, Settings, World, rows, settings};
+use super::world::{BATCH, Settings, World, output, rows, settings};
 
 fn refused(row: u32, stage: Stage, code: &'static str, message: &str, field: Option<&str>) -> Refused {
     let (message, field) = (message.to_owned(), field.map(str::to_owned));
@@ -23,7 +25,7 @@ fn spoiled() -> OutputBatch {
         refused(2, Stage::Decode, "InvalidUtf8", "byte 0 is not UTF-8", None),
         refused(3, Stage::Transform, "CastFailed", "1.5 is not an int", Some("items[2].qty")),
     ];
-    OutputBatch { raw, rows: rows(0, [Some("07")]), refused, filtered: 0 }
+    OutputBatch { raw, rows: rows(0, [Some("07")]), origin: vec![1].into(), refused, filtered: 0 }
 }
 
 #[test]
@@ -59,8 +61,39 @@ fn without_a_place_for_dead_letters_the_first_one_is_an_error_that_names_the_rec
     let error = world.lane(0).write(spoiled()).unwrap_err();
     assert!(matches!(error, WriteError::Rejected { .. }));
     let text = error.to_string();
-    assert!(text.contains("record 10 of partition 2 of topic orders"), "{text}");
+    assert!(text.contains("record orders/2 offset 10"), "{text}");
     assert!(text.contains("InvalidJson") && text.contains("spec.deadLetter"), "{text}");
+}
+
+#[test]
+fn a_record_whose_partition_value_names_no_folder_is_a_dead_letter_and_its_neighbours_are_written() {
+    let world = World::new(settings());
+    let long = "x".repeat(300);
+    // Record 100 was filtered out, 103 was refused before: what is left comes from 101, 102 and 104.
+    let mut batch = output(3, 100, rows(0, vec![None; 5]));
+    batch.rows = rows(101, [Some("07"), Some(&long), Some("07")]);
+    batch.origin = vec![1, 2, 4].into();
+    batch.filtered = 1;
+    batch.refused = vec![refused(3, Stage::Transform, "ExpressionFailed", "no", None)];
+    let mut lane = world.lane(0);
+    lane.write(batch).unwrap();
+    lane.write(output(3, 105, rows(105, [Some(long.as_str())]))).unwrap();
+    let staged = world.finish(lane);
+    let counts = staged.counts;
+    assert_eq!((counts.read, counts.written, counts.filtered, counts.dead), (6, 2, 1, 3));
+    assert_eq!(staged.dead_codes[&("write", "PartitionValueTooLong")], 2);
+    let (table, dead): (Vec<_>, Vec<_>) = staged.files.into_iter().partition(|file| file.role == FileRole::Table);
+    assert_eq!((table.len(), table[0].rows, world.ids(&table[0])), (1, 2, vec![101, 103]));
+    let lines = world.bytes(world.context.dead.as_ref().unwrap(), &dead[0]);
+    let lines: Vec<serde_json::Value> =
+        lines.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    let offsets: Vec<_> = lines.iter().map(|line| line["offset"].as_i64().unwrap()).collect();
+    assert_eq!(offsets, [102, 103, 105]);
+    assert_eq!(
+        (&lines[0]["stage"], &lines[0]["field"], &lines[0]["value"]),
+        (&"write".into(), &"hour".into(), &"{}".into())
+    );
+    assert!(lines[0]["message"].as_str().unwrap().contains("makes a path of"), "{}", lines[0]);
 }
 
 #[test]
@@ -71,7 +104,8 @@ fn a_record_of_ten_megabytes_is_kept_whole() {
     raw.push(0, -1, None, Some(&value), []);
     let refused = vec![refused(0, Stage::Decode, "InvalidJson", "no", None)];
     let mut lane = world.lane(0);
-    lane.write(OutputBatch { raw, rows: rows(0, []), refused, filtered: 0 }).unwrap();
+    lane.write(OutputBatch { raw, rows: rows(0, []), origin: UInt32Array::from_iter_values([]), refused, filtered: 0 })
+        .unwrap();
     let files = world.finish(lane).files;
     let bytes = world.bytes(world.context.dead.as_ref().unwrap(), &files[0]);
     let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

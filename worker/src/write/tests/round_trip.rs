@@ -11,9 +11,11 @@ use arrow::record_batch::RecordBatch;
 use parquet::basic::Encoding;
 use parquet::file::metadata::ParquetMetaData;
 use proptest::prelude::*;
+use sluice_crds::condition::Reason;
 use sluice_crds::plan::ParquetCompression;
 
 use super::world::{BATCH, Settings, World, output, rows, settings};
+use crate::error::{Classified, chain};
 use crate::ledger::record::{Counts, SourceRange};
 use crate::schema::data_type;
 use crate::write::{WriteError, hive};
@@ -188,11 +190,24 @@ fn null_has_the_folder_that_readers_take_for_null() {
 }
 
 #[test]
-fn a_value_that_is_too_long_for_a_folder_is_an_error_that_shows_it() {
+fn a_value_that_is_too_long_for_a_folder_is_an_error_without_a_place_for_its_record() {
+    let world = World::new(Settings { dead_letters: false, ..settings() });
+    let long = "x".repeat(2000);
+    let error = world.lane(0).write(output(0, 7, rows(0, [Some(long.as_str())]))).unwrap_err();
+    assert!(matches!(&error, WriteError::Rejected { code: "PartitionValueTooLong", offset: 7, .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("refused by write at `hour`") && text.contains("spec.deadLetter"), "{text}");
+}
+
+#[test]
+fn an_aggregate_whose_value_names_no_folder_is_an_error_that_shows_it() {
     let world = World::new(settings());
     let long = "x".repeat(2000);
-    let error = world.lane(0).write(output(0, 0, rows(0, [Some(long.as_str())]))).unwrap_err();
-    assert!(matches!(&error, WriteError::PartitionValueTooLong { key, .. } if key == "hour"), "{error}");
+    let sources = [SourceRange { partition: 0, from: 0, to: 9 }];
+    let error = world.lane(0).write_rows(rows(0, [Some("07"), Some(long.as_str())]), &sources).unwrap_err();
+    assert_eq!(error.reason(), Reason::RecordRejected);
+    let text = chain(&error);
+    assert!(text.contains("aggregate") && text.contains("`hour`") && text.contains("xxxx"), "{text}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -68,7 +68,8 @@ pub fn output(partition: i32, first: i64, rows: RecordBatch) -> OutputBatch {
     for offset in first..first + rows.num_rows() as i64 {
         raw.push(offset, offset, None, Some(b"{}"), []);
     }
-    OutputBatch { raw, rows, refused: Vec::<Refused>::new(), filtered: 0 }
+    let origin = UInt32Array::from_iter_values(0..rows.num_rows() as u32);
+    OutputBatch { raw, rows, origin, refused: Vec::<Refused>::new(), filtered: 0 }
 }
 
 impl World {
