@@ -39,7 +39,6 @@ async fn a_failure_is_told_again_at_the_close_and_forgotten_when_the_window_is_a
     let context = Arc::new(LaneContext {
         transform: Arc::clone(&transform),
         write,
-        topic: "orders".into(),
         windows,
         max_records: u64::MAX,
         max_bytes: u64::MAX,
