@@ -1,13 +1,17 @@
 //! `sluice ledger`: what a ledger says, and whether it is true.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use sluice_crds::plan::{JobPlan, TransformStep};
 use sluice_worker::ledger::record::{Body, Commit, FileRecord, OffsetRange, Record};
 use sluice_worker::ledger::{Entry, Ledger, verify};
-use sluice_worker::pipeline::stores::Stores;
+use sluice_worker::pipeline::stores::{FileStores, Stores};
 use sluice_worker::write::read_back;
+use tokio::sync::Mutex;
 
 use crate::Failure;
 use crate::job::{JobArgs, Loaded, load};
@@ -49,12 +53,13 @@ pub async fn run(command: LedgerCommand) -> Result<(), Failure> {
     }
 }
 
-async fn history(loaded: &Loaded) -> Result<(Stores, Vec<Entry>), Failure> {
+async fn history(loaded: &Loaded) -> Result<(FileStores, Vec<Entry>), Failure> {
     let stores = Stores::open(&loaded.plan, loaded.secrets.path())?;
     let (objects, prefix) = stores.checkpoint.objects();
     let ledger = Ledger::open_existing(objects, prefix, &loaded.plan.checkpoint.url).await.map_err(stop)?;
     let history = ledger.history().await.map_err(stop)?;
-    Ok((stores, history))
+    let ledger = Arc::new(Mutex::new(ledger));
+    Ok((FileStores::new(Arc::new(stores), ledger, loaded.secrets.path().to_owned()), history))
 }
 
 fn stop(error: sluice_worker::ledger::LedgerError) -> Failure {
@@ -135,9 +140,9 @@ async fn verify_ledger(args: VerifyArgs) -> Result<(), Failure> {
     let report = verify::verify(&history, aggregates(&loaded.plan));
     let mut problems = report.problems;
     let mut checked = 0_u64;
-    for (seq, file) in visible_files(&history, &report.unpublished) {
+    for (seq, plan, file) in visible_files(&history, &report.unpublished) {
         checked += 1;
-        if let Err(problem) = check_file(&stores, file, args.skip_rows).await {
+        if let Err(problem) = check_file(&stores, plan, &file, args.skip_rows).await {
             problems.push(format!("record {seq}: {problem}"));
         }
     }
@@ -183,18 +188,27 @@ fn aggregates(plan: &JobPlan) -> bool {
         .any(|step| matches!(step, TransformStep::Aggregate { .. } | TransformStep::Sql { batch_scope: true, .. }))
 }
 
-fn visible_files<'h>(history: &'h [Entry], unpublished: &'h [u64]) -> impl Iterator<Item = (u64, &'h FileRecord)> {
-    history
-        .iter()
-        .filter(|(seq, _, verdict)| verdict.is_ok() && !unpublished.contains(seq))
+/// The files that must be visible, as they were repaired, with their commit and its plan.
+fn visible_files<'h>(history: &'h [Entry], unpublished: &'h [u64]) -> impl Iterator<Item = (u64, &'h str, FileRecord)> {
+    let legal = || history.iter().filter(|(_, _, verdict)| verdict.is_ok());
+    let repaired: BTreeMap<&str, u64> = legal()
+        .filter_map(|(_, record, _)| if let Body::Repair(repair) = &record.body { Some(repair) } else { None })
+        .map(|repair| (repair.url.as_str(), repair.bytes))
+        .collect();
+    legal()
+        .filter(|(seq, _, _)| !unpublished.contains(seq))
         .filter_map(
             |(seq, record, _)| if let Body::Commit(commit) = &record.body { Some((*seq, commit)) } else { None },
         )
-        .flat_map(|(seq, commit)| commit.files.iter().map(move |file| (seq, file)))
+        .flat_map(|(seq, commit)| commit.files.iter().map(move |file| (seq, commit.plan.as_str(), file)))
+        .map(move |(seq, plan, file)| {
+            let bytes = repaired.get(file.url.as_str()).copied().unwrap_or(file.bytes);
+            (seq, plan, FileRecord { bytes, ..file.clone() })
+        })
 }
 
-async fn check_file(stores: &Stores, file: &FileRecord, skip_rows: bool) -> Result<(), String> {
-    let store = stores.of(file.role).map_err(|stop| stop.to_string())?;
+async fn check_file(stores: &FileStores, plan: &str, file: &FileRecord, skip_rows: bool) -> Result<(), String> {
+    let store = stores.of(plan, file).await.map_err(|stop| stop.to_string())?;
     let size = store.size(&file.url).await.map_err(|error| sluice_worker::error::chain(&error))?;
     match size {
         None => return Err(format!("{} is not there (it was published: somebody deleted or moved it)", file.url)),
@@ -204,6 +218,6 @@ async fn check_file(stores: &Stores, file: &FileRecord, skip_rows: bool) -> Resu
         Some(_) if skip_rows => return Ok(()),
         Some(_) => {}
     }
-    let rows = read_back::rows_of(store, file).await.map_err(|error| sluice_worker::error::chain(&error))?;
+    let rows = read_back::rows_of(&store, file).await.map_err(|error| sluice_worker::error::chain(&error))?;
     if rows == file.rows { Ok(()) } else { Err(format!("{} has {rows} rows, the ledger says {}", file.url, file.rows)) }
 }

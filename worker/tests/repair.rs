@@ -12,6 +12,7 @@ use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
 use sluice_worker::ledger::record::{Body, FileRole};
 use sluice_worker::pipeline::repair::Repairer;
+use sluice_worker::pipeline::stores::FileStores;
 use tokio::sync::Mutex;
 
 use world::World;
@@ -113,11 +114,9 @@ async fn a_file_of_an_aggregate_is_not_made_again_when_its_batch_gives_other_res
     let commit = commit.expect("a commit");
     let file = commit.files.iter().find(|file| file.role == FileRole::Table).expect("a table file").clone();
     let other = commit.files.iter().rposition(|file| file.role == FileRole::Table).expect("another one");
-    let repairer = Repairer {
-        ledger: Arc::new(Mutex::new(world.ledger().await)),
-        stores: Arc::new(world.stores()),
-        secrets: PathBuf::new(),
-    };
+    let ledger = Arc::new(Mutex::new(world.ledger().await));
+    let stores = Arc::new(FileStores::new(Arc::new(world.stores()), ledger, PathBuf::new()));
+    let repairer = Repairer { stores, secrets: PathBuf::new() };
     let again = repairer.remake(&commit, &file).await.expect("what was decided comes out again");
     assert_eq!(again.url, file.url);
 
@@ -136,6 +135,29 @@ async fn a_file_of_an_aggregate_is_not_made_again_when_its_batch_gives_other_res
         assert_eq!(stop.reason, Reason::DataLossRisk, "{stop}");
         assert!(stop.message.contains(why) && stop.message.contains(&file.url), "{stop}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_an_earlier_plan_become_visible_where_that_plan_wanted_them() {
+    let _alone = ALONE.lock().await;
+    let world = World::new(3);
+    world.produce(&amounts());
+    die_before_publishing(&world, &world.plan("")).await;
+    let staged = world.staged_files();
+    assert!(staged.len() > 2, "{staged:?}");
+    // One is lost, too: the earlier plan makes it again.
+    std::fs::remove_file(&staged[0]).expect("removes");
+    let mut moved = world.plan("");
+    for location in [&mut moved.sink.location, &mut moved.dead_letter.as_mut().expect("dead letters").location] {
+        location.url = location.url.replace("/orders/", "/moved/").replace("/dead/", "/moved-dead/");
+    }
+    world.produce(&[r#"{"id":"new","amount":1,"at":0}"#.to_owned(), "{broken".to_owned()]);
+    world.run_to_the_end(&moved).await.expect("the next plan publishes what the first has decided");
+    assert_eq!(world.ids(), (0..900).filter(|i| i % 7 != 0).map(|i| format!("r{i}")).collect());
+    assert_eq!(world.dead_letters().len(), 3);
+    assert_eq!(world.column_in("moved", "id"), ["new".to_owned()].into());
+    world.audit().await;
+    assert_eq!(world.staged_files(), Vec::<PathBuf>::new(), "nothing is left behind");
 }
 
 #[tokio::test(flavor = "multi_thread")]

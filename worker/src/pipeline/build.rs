@@ -15,6 +15,7 @@ use super::commit::Committer;
 use super::lane::{self, LaneContext, LaneEvent, OpenWindow, Windows};
 use super::repair::Repairer;
 use super::start::Opened;
+use super::stores::FileStores;
 use super::{Pipeline, WorkerOptions, start};
 use crate::budget::Budget;
 use crate::error::Stop;
@@ -77,11 +78,11 @@ pub(super) fn build(
     let reader = Arc::new(reader);
     board.begin(&plan, &opened, budget, Arc::clone(&reader));
     let ledger = Arc::new(Mutex::new(opened.ledger));
-    let repairer =
-        Repairer { ledger: Arc::clone(&ledger), stores: Arc::clone(&opened.stores), secrets: options.secrets };
+    let stores = Arc::new(FileStores::new(opened.stores, Arc::clone(&ledger), options.secrets.clone()));
+    let repairer = Repairer { stores: Arc::clone(&stores), secrets: options.secrets };
     let committer = Arc::new(Committer {
         ledger,
-        stores: opened.stores,
+        stores,
         repairer,
         lost_after: options.lost_after,
         worker: board.worker().to_owned(),

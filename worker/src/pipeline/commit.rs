@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use sluice_crds::condition::Reason;
 
 use super::repair::Repairer;
-use super::stores::Stores;
+use super::stores::FileStores;
 use super::tries::Tries;
 use crate::error::{Stop, chain};
 use crate::fault;
@@ -23,6 +24,9 @@ use crate::store::{Publication, StagedUpload};
 
 /// How often a missing file is looked for before it counts as lost.
 const LOOK_FOR_LOST: Duration = Duration::from_secs(5);
+
+/// Files of a commit that are published at the same time.
+const PUBLISH_AT_ONCE: usize = 16;
 
 /// One batch whose files are staged. Not committing it costs nothing but the work.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ pub struct Committer {
     /// The ledger.
     pub ledger: Arc<Mutex<Ledger>>,
     /// Where files lie.
-    pub stores: Arc<Stores>,
+    pub stores: Arc<FileStores>,
     /// Identity of the worker.
     pub worker: String,
     /// Hash of its plan.
@@ -153,9 +157,13 @@ impl Committer {
 
     async fn publish_commit(&self, seq: u64, commit: &Commit) -> Result<(), Stop> {
         fault::point("publish.before");
-        for (index, file) in commit.files.iter().enumerate() {
-            self.publish_file(seq, commit, file.clone()).await?;
-            if index == 0 {
+        // Many at once: each takes some round trips, and a file that is lost takes a minute.
+        let files: Vec<_> = commit.files.iter().map(|file| self.publish_file(seq, commit, file.clone())).collect();
+        let mut published = futures::stream::iter(files).buffer_unordered(PUBLISH_AT_ONCE);
+        let mut first = true;
+        while let Some(outcome) = published.next().await {
+            outcome?;
+            if std::mem::take(&mut first) {
                 fault::point("publish.between");
             }
         }
@@ -165,7 +173,7 @@ impl Committer {
     }
 
     async fn publish_file(&self, seq: u64, commit: &Commit, mut file: FileRecord) -> Result<(), Stop> {
-        let store = self.stores.of(file.role)?;
+        let store = self.stores.of(&commit.plan, &file).await?;
         let mut tries = Tries::new("a file could not be published", self.retries);
         let mut missing_since: Option<Instant> = None;
         loop {
@@ -214,7 +222,7 @@ impl Committer {
         let record = self.ledger.lock().await.record(Body::Repair(repair));
         let decision = self.decide(&record).await?;
         let unused = if let Decision::Decided { .. } = decision { &file.upload } else { &upload };
-        self.discard_upload(file, unused).await;
+        self.discard_upload(&commit.plan, file, unused).await;
         Ok(())
     }
 
@@ -269,12 +277,12 @@ impl Committer {
     /// Drops the uploads of a batch that can never be decided any more.
     pub async fn discard(&self, files: &[FileRecord]) {
         for file in files {
-            self.discard_upload(file, &file.upload).await;
+            self.discard_upload(&self.plan, file, &file.upload).await;
         }
     }
 
-    async fn discard_upload(&self, file: &FileRecord, upload: &Upload) {
-        let Ok(store) = self.stores.of(file.role) else { return };
+    async fn discard_upload(&self, plan: &str, file: &FileRecord, upload: &Upload) {
+        let Ok(store) = self.stores.of(plan, file).await else { return };
         if let Err(error) = store.discard(&file.url, upload).await {
             tracing::warn!(url = file.url, error = %chain(&error), "an unused upload was left behind");
         }

@@ -15,15 +15,13 @@ use arrow::record_batch::RecordBatch;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 
 use super::lane::sources_of;
 use super::start::{client_name, decoder, plan_transforms};
-use super::stores::Stores;
+use super::stores::FileStores;
 use crate::batch::OutputBatch;
 use crate::budget::Budget;
 use crate::error::Stop;
-use crate::ledger::Ledger;
 use crate::ledger::record::{Commit, FileRecord, FileRole, SourceRange};
 use crate::source::read_again;
 use crate::store::{StagedUpload, Store};
@@ -33,10 +31,8 @@ use crate::write::{LaneWriter, WriteContext};
 
 /// Makes lost files again.
 pub struct Repairer {
-    /// The ledger, which has the plans.
-    pub ledger: Arc<Mutex<Ledger>>,
-    /// Where the files go.
-    pub stores: Arc<Stores>,
+    /// Where the files go, and the plans that made them.
+    pub stores: Arc<FileStores>,
     /// Folder of secrets.
     pub secrets: PathBuf,
 }
@@ -44,11 +40,9 @@ pub struct Repairer {
 impl Repairer {
     /// Stages a file of a commit again. Nothing is decided or visible yet.
     pub async fn remake(&self, commit: &Commit, file: &FileRecord) -> Result<StagedUpload, Stop> {
-        let plan = self.ledger.lock().await.plan(&commit.plan).await?;
-        let plan: JobPlan = serde_json::from_slice(&plan)
-            .map_err(|error| refuse(file, &format!("its plan {} cannot be read: {error}", commit.plan)))?;
+        let plan = self.stores.plan(&commit.plan).await?;
         let transform = plan_transforms(&plan).await?;
-        let store = self.stores.of(file.role)?;
+        let store = self.stores.of(&commit.plan, file).await?;
         let Some(relative) = store.relative(&file.url) else {
             return Err(refuse(file, &format!("it is not below {}", store.location())));
         };

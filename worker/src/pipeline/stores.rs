@@ -1,15 +1,18 @@
-//! The stores of a plan, opened: the table's, the dead letters' and the ledger's.
+//! The stores of a plan, opened: the table's, the dead letters' and the ledger's; and those of earlier plans, as long as
+//! something of them is not visible.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::future::join_all;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
+use tokio::sync::Mutex;
 
 use crate::error::{Stop, chain};
-use crate::ledger::record::FileRole;
+use crate::ledger::Ledger;
+use crate::ledger::record::{FileRecord, FileRole};
 use crate::store::{Finding, Holds, Store};
 
 /// The opened stores of a plan.
@@ -61,18 +64,69 @@ impl Stores {
         }
     }
 
-    /// Where files of this role lie.
-    pub fn of(&self, role: FileRole) -> Result<&Store, Stop> {
-        match role {
-            FileRole::Table => Ok(&self.table),
-            FileRole::DeadLetter => self.dead.as_deref().ok_or_else(|| {
-                Stop::new(
-                    Reason::ConfigInvalid,
-                    "the ledger has decided dead letters that are not visible yet, but the job has no spec.deadLetter \
-                     any more: put it back until they are published",
-                )
-            }),
+    /// The store that a file lies in, if it is one of these.
+    fn of(&self, file: &FileRecord) -> Option<&Arc<Store>> {
+        let store = match file.role {
+            FileRole::Table => Some(&self.table),
+            FileRole::DeadLetter => self.dead.as_ref(),
+        };
+        store.filter(|store| store.relative(&file.url).is_some())
+    }
+}
+
+/// Where the files lie that a ledger names. A job's sink may have moved since a file was decided: it belongs where the plan
+/// of its commit wanted it, and the ledger has that plan.
+pub struct FileStores {
+    own: Arc<Stores>,
+    ledger: Arc<Mutex<Ledger>>,
+    secrets: PathBuf,
+    /// By the hash of their plan.
+    earlier: Mutex<BTreeMap<String, Arc<Stores>>>,
+}
+
+impl FileStores {
+    /// `own` are the stores of the plan at work; `secrets` is the folder of secrets, for the others.
+    pub fn new(own: Arc<Stores>, ledger: Arc<Mutex<Ledger>>, secrets: PathBuf) -> Self {
+        Self { own, ledger, secrets, earlier: Mutex::default() }
+    }
+
+    /// The plan that a commit names.
+    pub async fn plan(&self, hash: &str) -> Result<JobPlan, Stop> {
+        let json = self.ledger.lock().await.plan(hash).await?;
+        serde_json::from_slice(&json).map_err(|error| {
+            let message = format!("the plan {hash}, which commits of the ledger name, cannot be read: {error}");
+            Stop::new(Reason::DataLossRisk, message)
+        })
+    }
+
+    /// The store of a file that a commit of this plan has decided.
+    ///
+    /// A file below the job's present locations is reached by its present plan: its secrets are the newer ones.
+    pub async fn of(&self, plan: &str, file: &FileRecord) -> Result<Arc<Store>, Stop> {
+        if let Some(store) = self.own.of(file) {
+            return Ok(Arc::clone(store));
         }
+        let mut earlier = self.earlier.lock().await;
+        if !earlier.contains_key(plan) {
+            earlier.insert(plan.to_owned(), Arc::new(self.open(plan, file).await?));
+        }
+        let stores = earlier.get(plan).and_then(|stores| stores.of(file));
+        stores.cloned().ok_or_else(|| {
+            let message = format!("the ledger names the file {}, which lies below no location of its plan", file.url);
+            Stop::new(Reason::DataLossRisk, message)
+        })
+    }
+
+    async fn open(&self, plan: &str, file: &FileRecord) -> Result<Stores, Stop> {
+        let plan = self.plan(plan).await?;
+        Stores::open(&plan, &self.secrets).map_err(|stop| {
+            let message = format!(
+                "{} (an earlier plan of the job wrote {}: keep what it needs to get there until the ledger says that it is \
+                 published)",
+                stop.message, file.url
+            );
+            Stop { message, ..stop }
+        })
     }
 }
 

@@ -131,6 +131,11 @@ impl World {
         column(&self.table(), name)
     }
 
+    /// The same of another folder beside the table.
+    pub fn column_in(&self, folder: &str, name: &str) -> BTreeSet<String> {
+        column(&self.folder.path().join(folder), name)
+    }
+
     /// The same of the table files that wait to be published.
     pub fn staged_column(&self, name: &str) -> BTreeSet<String> {
         let copies = TempDir::new().expect("a folder");

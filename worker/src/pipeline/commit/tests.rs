@@ -11,6 +11,7 @@ use crate::budget::Budget;
 use crate::error::STORE;
 use crate::ledger::record::{FileRole, PlanChange, SourceRange, Start};
 use crate::ledger::{Owner, Tuning};
+use crate::pipeline::stores::Stores;
 use crate::store::Store;
 use crate::testing::failing_store::{FailingStore, Fault, Op};
 
@@ -39,7 +40,8 @@ async fn world(retries: (u32, Duration)) -> World {
     }
     let (table, ledger) = (Arc::new(Store::memory()), Arc::new(Mutex::new(ledger)));
     let stores = Arc::new(Stores { table: Arc::clone(&table), dead: None, checkpoint: Arc::clone(&table) });
-    let repairer = Repairer { ledger: Arc::clone(&ledger), stores: Arc::clone(&stores), secrets: PathBuf::new() };
+    let stores = Arc::new(FileStores::new(stores, Arc::clone(&ledger), PathBuf::new()));
+    let repairer = Repairer { stores: Arc::clone(&stores), secrets: PathBuf::new() };
     let committer = Arc::new(Committer {
         ledger,
         stores,
