@@ -1,4 +1,4 @@
-//! A bucket, as a client of the S3 API sees it.
+//! A bucket, as a client of the S3 API sees it; or a folder of this machine, seen in the same way.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::signer::Signer as _;
 use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
@@ -17,11 +18,12 @@ use crate::s3::{ACCESS_KEY, SECRET_KEY};
 /// The region that all tests use.
 pub const REGION: &str = "us-east-1";
 
-/// A bucket of a test.
+/// Where the files of a test lie.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     name: String,
-    store: Arc<AmazonS3>,
+    root: String,
+    store: Arc<dyn ObjectStore>,
 }
 
 impl Bucket {
@@ -34,7 +36,7 @@ impl Bucket {
         loop {
             let status = http.put(url.clone()).send().await?.status();
             if status.is_success() || status == reqwest::StatusCode::CONFLICT {
-                return Ok(Self { name: name.to_owned(), store: Arc::new(store) });
+                return Ok(Self { name: name.to_owned(), root: format!("s3://{name}"), store: Arc::new(store) });
             }
             // MinIO listens before it serves.
             ensure!(status.is_server_error(), "cannot make the bucket {name}: {status}");
@@ -43,14 +45,26 @@ impl Bucket {
         }
     }
 
-    /// Its name.
+    /// A folder, which must be there.
+    pub fn folder(folder: &Path) -> Result<Self> {
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+        let name = folder.display().to_string();
+        Ok(Self { root: format!("file://{name}"), name, store })
+    }
+
+    /// Its name, or the path of the folder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// What the urls of its objects begin with, without a slash at the end.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     /// The store behind it.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store) as Arc<dyn ObjectStore>
+        Arc::clone(&self.store)
     }
 
     /// All objects below a prefix, in the order of their keys.

@@ -47,7 +47,12 @@ impl Kafka {
 
     /// Creates a topic.
     pub async fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create_copied_topic(topic, partitions, 1).await
+    }
+
+    /// Creates a topic with copies on this many brokers.
+    pub async fn create_copied_topic(&self, topic: &str, partitions: i32, copies: i32) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
         first(self.admin()?.create_topics([&new], &options()).await?)?;
         self.until_partitions(topic, partitions as usize).await
     }
@@ -89,6 +94,14 @@ impl Kafka {
             // Metadata spread by themselves; nothing announces that they have.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The broker that leads each partition.
+    pub fn leaders(&self, topic: &str) -> Result<BTreeMap<i32, i32>> {
+        let consumer: BaseConsumer = self.config().create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
+        let Some(found) = metadata.topics().first() else { bail!("there is no topic {topic}") };
+        Ok(found.partitions().iter().map(|partition| (partition.id(), partition.leader())).collect())
     }
 
     /// First and end offset of each partition; `read_committed` ends behind the last decided transaction.

@@ -23,7 +23,7 @@ use crate::worker::{Run, Worker, sluice};
 pub const RUN_LIMIT: Duration = Duration::from_mins(2);
 
 /// What one test works with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct World {
     name: String,
     folder: PathBuf,
@@ -110,6 +110,12 @@ impl World {
         Ok(Self { name: name.to_owned(), folder, seed, cluster, endpoint, bucket })
     }
 
+    /// The same world with its files elsewhere.
+    #[must_use]
+    pub fn with_files_in(&self, bucket: Bucket, endpoint: &str) -> Self {
+        Self { bucket, endpoint: endpoint.to_owned(), ..self.clone() }
+    }
+
     /// The seed of everything random in this test.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -161,14 +167,15 @@ impl World {
             bootstrap: self.kafka().bootstrap().to_owned(),
             topic: topic.to_owned(),
             endpoint: self.endpoint.clone(),
-            bucket: self.bucket.name().to_owned(),
+            root: self.bucket.root().to_owned(),
             folder: String::new(),
             period: "1s".to_owned(),
             stamp: "first".to_owned(),
-            // The default of ten seconds would only make the tests longer.
-            session_ms: 3000,
+            // The ten seconds that users get would only make the tests longer.
+            session_ms: Some(3000),
             source: Vec::new(),
             max_percent: None,
+            retries: 5,
         }
     }
 
