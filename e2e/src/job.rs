@@ -173,9 +173,14 @@ spec:
     }
 }
 
-/// Writes manifests into a folder; answers the file.
+/// Writes manifests into a folder; answers the file. At once: a worker may be reading what was written for another one.
 pub fn write_manifests(folder: &Path, name: &str, manifests: &str) -> Result<PathBuf> {
     let file = folder.join(format!("{name}.yaml"));
-    fs::write(&file, manifests).with_context(|| format!("cannot write {}", file.display()))?;
+    let write = || {
+        let fresh = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
+        fs::write(fresh.path(), manifests)?;
+        fresh.persist(&file).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }

@@ -92,7 +92,7 @@ fn a_full_disk_is_named_and_nothing_is_lost_or_doubled() -> Result<()> {
 
         let refused = world.start("refused", &job)?;
         refused.expect(STORE, Duration::from_mins(1)).await?;
-        ensure!(refused.output()?.contains("no space is left"), "the cause is not named:\n{}", refused.tail()?);
+        ensure!(refused.output()?.contains("No space left on device"), "the cause is not named:\n{}", refused.tail()?);
 
         disk.make_room()?;
         let (_, book) = load.stop().await?;

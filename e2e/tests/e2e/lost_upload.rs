@@ -31,8 +31,7 @@ async fn lose(world: &World, role: &str, name: &str) -> Result<()> {
     let topic = world.topic(name, 2).await?;
     let job = world.job(&topic);
     let job = Job { name: format!("{}-{name}", job.name), ..job };
-    let mut sender = Sender::new(&world.kafka(), &topic, 2, Recipe::new(world.seed()))?;
-    let mut book = sender.send(4000)?;
+    let book = Sender::new(&world.kafka(), &topic, 2, Recipe::new(world.seed()))?.send(4000)?;
     let watcher = world.watch(&job);
     let killed = Run::new(&format!("{name}-killed"), &job.write(world.folder())?)
         .until_caught_up()
@@ -48,7 +47,6 @@ async fn lose(world: &World, role: &str, name: &str) -> Result<()> {
     let upload = upload.as_ref().context("a file without an upload")?;
     client(world.endpoint(), world.bucket().name())?.abort_multipart(&key, upload).await?;
 
-    book.add(sender.send(1000)?);
     world.catch_up(&format!("{name}-repairs"), &job).await?;
     watcher.finish().await?;
     world.bucket().get(&key).await.context("there is no file under the key that was decided")?;
