@@ -116,11 +116,6 @@ impl Broker {
         Ok(())
     }
 
-    /// Does its process run, as far as was asked for?
-    pub fn is_up(&self) -> bool {
-        self.process.is_some()
-    }
-
     /// Stops it in good order.
     pub async fn stop(&mut self) -> Result<()> {
         self.end(Signal::Term).await

@@ -53,15 +53,17 @@ fn a_job_goes_on_when_leaders_change() -> Result<()> {
         let load = Load::start(Sender::new(&kafka, "events", 4, Recipe::new(world.seed()))?, 1000);
         let watcher = world.watch(&job);
         let worker = world.start("worker", &job)?;
-        for away in [false, true, false] {
+        let limit = Duration::from_secs(90);
+        until_leads(&kafka, 2, true).await?;
+        world.until("two commits", &job, limit, |ledger| ledger.commits.len() >= 2).await?;
+        for away in [true, false] {
             if away {
-                second.kill().await?;
-            } else if !second.is_up() {
-                second.up().await?;
+                second.kill().await?
+            } else {
+                second.up().await?
             }
             until_leads(&kafka, 2, !away).await?;
             let ends = kafka.ends("events")?;
-            let limit = Duration::from_secs(90);
             world.until("the job goes on", &job, limit, |ledger| ledger.reaches(&ends)).await?;
         }
         load.stop().await?;
