@@ -84,7 +84,13 @@ where
         eprintln!("{name}: cannot keep everything: {error:#}");
     }
     match outcome {
-        Ok(result) => result,
+        Ok(result) => {
+            if let Err(error) = &result {
+                // The folder may travel without the output of the run.
+                std::fs::write(folder.join("failure.txt"), format!("SLUICE_SEED={seed}\n{error:#}\n"))?;
+            }
+            result
+        }
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

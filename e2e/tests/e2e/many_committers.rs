@@ -1,12 +1,12 @@
 //! Sixteen workers share one ledger: nobody starves.
 
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use futures::TryStreamExt as _;
-use futures::stream;
 use serde_json::Value;
+use sluice_e2e::cluster::Cluster;
 use sluice_e2e::job::{CHECKPOINT, Job};
 use sluice_e2e::ledger::Ledger;
 use sluice_e2e::load::Load;
@@ -15,8 +15,8 @@ use sluice_e2e::worker::Worker;
 use sluice_e2e::world::{World, promise};
 
 const WORKERS: i32 = 16;
-/// The p99 is meant to be two seconds on a machine that has room for sixteen workers. Two processors have not.
-const NOBODY_STARVES: f64 = 8.0;
+/// Seconds that hardly any commit may wait. Sixteen workers on two busy processors need a quarter of it.
+const NOBODY_STARVES: f64 = 2.0;
 /// Commits that are looked at.
 const COMMITS: usize = 160;
 
@@ -46,7 +46,10 @@ fn sixteen_workers_with_windows_of_a_second_commit_without_starving() -> Result<
         for worker in &workers {
             worker.expect(0, Duration::from_mins(1)).await?;
         }
-        let mut waits = waits(&world, &job).await?;
+        world.catch_up("last", &job).await?;
+        world.judge(&job, &book).await?;
+        let (mut waits, committers) = waits(&world, &job)?;
+        ensure!(committers >= WORKERS as usize, "{committers} workers have committed anything");
         waits.sort_by(f64::total_cmp);
         let part = |of_hundred: usize| waits[(waits.len() * of_hundred).div_ceil(100).max(1) - 1];
         eprintln!(
@@ -57,19 +60,23 @@ fn sixteen_workers_with_windows_of_a_second_commit_without_starving() -> Result<
             part(100)
         );
         ensure!(part(99) < NOBODY_STARVES, "the p99 of the waits is {:.2} s", part(99));
-        world.catch_up("last", &job).await?;
-        world.judge(&job, &book).await
+        Ok(())
     })
 }
 
-/// Seconds from a commit's wish to be decided until it stood in its slot.
-async fn waits(world: &World, job: &Job) -> Result<Vec<f64>> {
-    let objects = world.bucket().list(&format!("{}/ledger", job.path(CHECKPOINT))).await?;
-    let waits = stream::iter(objects.into_iter().map(Ok)).try_filter_map(async |object| {
-        let record: Value = serde_json::from_slice(&world.bucket().get(&object.location).await?)?;
-        let time = record["time"].as_str().context("a record without a time")?;
-        let wait = object.last_modified.timestamp_millis() - string_to_timestamp_nanos(time)? / 1_000_000;
-        Ok::<_, anyhow::Error>((record["kind"] == "Commit").then_some(wait as f64 / 1000.0))
-    });
-    waits.try_collect().await
+/// Seconds from each commit's wish to be decided until it stood in its slot, and how many workers made them.
+fn waits(world: &World, job: &Job) -> Result<(Vec<f64>, usize)> {
+    let (mut waits, mut workers) = (Vec::new(), BTreeSet::new());
+    let ledger = Cluster::files_of(world.bucket().name())?.join(job.path(CHECKPOINT)).join("ledger");
+    for file in std::fs::read_dir(&ledger).with_context(|| format!("cannot list {}", ledger.display()))? {
+        let file = file?;
+        let record: Value = serde_json::from_slice(&std::fs::read(file.path())?)?;
+        let wished = string_to_timestamp_nanos(record["time"].as_str().context("a record without a time")?)?;
+        let decided = file.metadata()?.modified()?.duration_since(UNIX_EPOCH)?.as_nanos() as i64;
+        if record["kind"] == "Commit" {
+            waits.push((decided - wished) as f64 / 1e9);
+            workers.insert(record["worker"].as_str().context("a commit of nobody")?.to_owned());
+        }
+    }
+    Ok((waits, workers.len()))
 }
