@@ -110,7 +110,7 @@ impl Kafka {
         let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
         let Some(found) = metadata.topics().first() else { bail!("there is no topic {topic}") };
         let partitions = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id);
-        partitions.map(|p| Ok((p, consumer.fetch_watermarks(topic, p, LIMIT)?))).collect()
+        partitions.map(|p| Ok((p, range(&consumer, topic, p)?))).collect()
     }
 
     /// End offset of each partition.
@@ -162,6 +162,23 @@ impl Kafka {
     pub fn members(&self, group: &str) -> Result<usize> {
         let groups = self.group("sluice-e2e-observer")?.client().fetch_group_list(Some(group), LIMIT)?;
         Ok(groups.groups().first().map_or(0, |group| group.members().len()))
+    }
+}
+
+/// First and end offset of a partition. A broker that has just become its leader knows the end a moment later.
+fn range(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    let start = Instant::now();
+    loop {
+        let error = match consumer.fetch_watermarks(topic, partition, LIMIT) {
+            Ok(range) => return Ok(range),
+            Err(error) => error,
+        };
+        let passes = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::OffsetNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)
+        );
+        ensure!(passes && start.elapsed() < LIMIT, "{topic} {partition}: {error}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
