@@ -1,4 +1,4 @@
-//! One Apache Kafka broker: one process, its own controller, and three listeners on loopback.
+//! Apache Kafka: one broker, which is its own controller, or a pair of brokers; each with three listeners on loopback.
 //!
 //! | listener | clients |
 //! |---|---|
@@ -19,12 +19,32 @@ use crate::process::{self, Process, Signal};
 /// How long a start may take: a killed broker recovers its logs first, on a machine that does other things too.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
+/// The silence of one of a pair is noticed soon, and what it led is given back to it soon after its return.
+const PAIR: &str = "broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
+leader.imbalance.check.interval.seconds=2
+leader.imbalance.per.broker.percentage=0
+";
+
 /// A broker whose data outlive its process: it can be stopped, killed and started again, on the same ports.
 #[derive(Debug)]
 pub struct Broker {
     dir: PathBuf,
     ports: Ports,
+    role: Role,
     process: Option<Process>,
+}
+
+/// What a broker is to the other one.
+#[derive(Debug, Clone)]
+struct Role {
+    /// 1, or 2 for the second of a pair.
+    id: u8,
+    cluster: String,
+    /// Where the controller listens, which is part of the first broker.
+    controller: u16,
+    /// How many copies the internal topics have.
+    copies: u8,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +52,30 @@ struct Ports {
     plaintext: u16,
     tls: u16,
     sasl: u16,
-    controller: u16,
 }
 
 impl Broker {
     /// Formats a new broker below `dir` and starts it.
     pub async fn start(dir: &Path) -> Result<Self> {
+        let [controller] = free_ports()?;
+        Self::start_as(Role { id: 1, cluster: cluster_id(), controller, copies: 1 }, dir).await
+    }
+
+    /// Starts two brokers of one cluster. The first one is the controller; the second one may go away.
+    pub async fn start_pair(dir: &Path) -> Result<[Self; 2]> {
+        let [controller] = free_ports()?;
+        let first = Role { id: 1, cluster: cluster_id(), controller, copies: 2 };
+        let second = Role { id: 2, ..first.clone() };
+        let (first_dir, second_dir) = (dir.join("first"), dir.join("second"));
+        let (first, second) = tokio::try_join!(Self::start_as(first, &first_dir), Self::start_as(second, &second_dir))?;
+        Ok([first, second])
+    }
+
+    async fn start_as(role: Role, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir)?;
-        let [plaintext, tls, sasl, controller] = free_ports()?;
-        let ports = Ports { plaintext, tls, sasl, controller };
-        let mut broker = Self { dir: dir.to_owned(), ports, process: None };
+        let [plaintext, tls, sasl] = free_ports()?;
+        let ports = Ports { plaintext, tls, sasl };
+        let mut broker = Self { dir: dir.to_owned(), ports, role, process: None };
         broker.configure()?;
         broker.format().await?;
         broker.up().await?;
@@ -107,7 +141,7 @@ impl Broker {
     /// Kafka refuses to start on folders that were not formatted; users with SCRAM passwords are made here too.
     async fn format(&self) -> Result<()> {
         let mut java = java(&["-Xmx128m"], &self.dir.join("log4j2.properties"))?;
-        java.args(["kafka.tools.StorageTool", "format", "--cluster-id", &cluster_id(), "--config"]);
+        java.args(["kafka.tools.StorageTool", "format", "--cluster-id", &self.role.cluster, "--config"]);
         java.arg(self.dir.join("server.properties"));
         java.args(["--add-scram", "SCRAM-SHA-512=[name=alice,password=alice-secret]"]);
         let log = self.dir.join("format.log");
@@ -117,27 +151,33 @@ impl Broker {
     }
 
     fn properties(&self) -> Result<String> {
-        let Ports { plaintext, tls, sasl, controller } = self.ports;
+        let Ports { plaintext, tls, sasl } = self.ports;
+        let Role { id, controller, copies, .. } = self.role;
+        let (roles, listener) = match id {
+            1 => ("broker,controller", format!(",CONTROLLER://127.0.0.1:{controller}")),
+            _ => ("broker", String::new()),
+        };
         let data = self.dir.join("data");
         let certificates = cache()?.join("kafka/tls");
         let (data, certificates) = (data.display(), certificates.display());
+        let pair = if copies > 1 { PAIR } else { "" };
         Ok(format!(
-            "process.roles=broker,controller
-node.id=1
+            "{pair}process.roles={roles}
+node.id={id}
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{plaintext},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{plaintext},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}{listener}
 advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},TLS://localhost:{tls},SASL://localhost:{sasl}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,TLS:SSL,SASL:SASL_SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
-# One broker cannot keep the three copies that internal topics ask for.
-offsets.topic.replication.factor=1
+# Fewer brokers cannot keep the three copies that internal topics ask for.
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr=1
 # A group of tests has no reason to wait for more members.
 group.initial.rebalance.delay.ms=0

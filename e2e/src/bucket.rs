@@ -1,4 +1,4 @@
-//! A bucket, as a client of the S3 API sees it.
+//! A bucket, as a client of the S3 API sees it; or a folder of this machine, seen in the same way.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer};
 use object_store::client::{HttpConnector as _, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::signer::Signer as _;
 use object_store::{ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig};
@@ -20,11 +21,12 @@ use crate::s3::{ACCESS_KEY, SECRET_KEY};
 /// The region that all tests use.
 pub const REGION: &str = "us-east-1";
 
-/// A bucket of a test.
+/// Where the files of a test lie.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     name: String,
-    store: Arc<AmazonS3>,
+    root: String,
+    store: Arc<dyn ObjectStore>,
 }
 
 impl Bucket {
@@ -37,7 +39,7 @@ impl Bucket {
         loop {
             let status = http.put(url.clone()).send().await?.status();
             if status.is_success() || status == reqwest::StatusCode::CONFLICT {
-                return Ok(Self { name: name.to_owned(), store: Arc::new(store) });
+                return Ok(Self { name: name.to_owned(), root: format!("s3://{name}"), store: Arc::new(store) });
             }
             // MinIO listens before it serves.
             ensure!(status.is_server_error(), "cannot make the bucket {name}: {status}");
@@ -46,22 +48,35 @@ impl Bucket {
         }
     }
 
-    /// Its name.
+    /// A folder, which must be there.
+    pub fn folder(folder: &Path) -> Result<Self> {
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+        let name = folder.display().to_string();
+        Ok(Self { root: format!("file://{name}"), name, store })
+    }
+
+    /// Its name, or the path of the folder.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// What the urls of its objects begin with, without a slash at the end.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     /// The store behind it.
     pub fn store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.store) as Arc<dyn ObjectStore>
+        Arc::clone(&self.store)
     }
 
     /// Replaces the lifecycle rules of the bucket.
-    pub async fn set_lifecycle(&self, xml: &str) -> Result<()> {
-        let mut url = self.store.signed_url(reqwest::Method::PUT, &Key::default(), Duration::from_mins(1)).await?;
+    pub async fn set_lifecycle(&self, endpoint: &str, xml: &str) -> Result<()> {
+        let store = client(endpoint, &self.name)?;
+        let mut url = store.signed_url(reqwest::Method::PUT, &Key::default(), Duration::from_mins(1)).await?;
         // Signed in its headers: the client signs keys in urls, and knows of no settings.
         url.set_query(Some("lifecycle="));
-        let credential = self.store.credentials().get_credential().await?;
+        let credential = store.credentials().get_credential().await?;
         let digest = BASE64_STANDARD.encode(Sha256::digest(xml));
         let mut request = HttpRequest::new(HttpRequestBody::from(xml.to_owned()));
         request.headers_mut().insert("x-amz-checksum-sha256", digest.parse()?);

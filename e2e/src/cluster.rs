@@ -41,6 +41,11 @@ impl Cluster {
         &self.broker
     }
 
+    /// Where the S3 server keeps the objects of a bucket: as plain files, whose times are finer than what the protocol tells.
+    pub fn files_of(bucket: &str) -> Result<PathBuf> {
+        Ok(artifacts()?.join("cluster/s3/data").join(bucket))
+    }
+
     /// `http://host:port` of the S3 server.
     pub fn s3(&self) -> String {
         self.s3.endpoint()

@@ -26,26 +26,34 @@ pub struct Job {
     pub topic: String,
     /// `http://host:port` of the S3 server, or of a proxy in front of it.
     pub endpoint: String,
-    /// The bucket.
-    pub bucket: String,
+    /// `s3://bucket`, or `file:///folder`.
+    pub root: String,
     /// Folder in the bucket below which everything of this job lies; empty: the bucket itself.
     pub folder: String,
     /// Period of the windows.
     pub period: String,
     /// A constant column of the rows: another value is another plan.
     pub stamp: String,
-    /// Milliseconds until the group gives the partitions of a silent worker to another one.
-    pub session_ms: u32,
+    /// Milliseconds until the group gives the partitions of a silent worker to another one; without it, what users get.
+    pub session_ms: Option<u32>,
     /// Further lines of `spec.source`, as in `onOffsetOutOfRange: Earliest`.
     pub source: Vec<String>,
     /// Percent of refused records above which the job stalls.
     pub max_percent: Option<u32>,
+    /// How often a window is tried again.
+    pub retries: u32,
 }
 
 impl Job {
     /// Where something of this job lies in the bucket, without a slash at the end.
     pub fn path(&self, part: &str) -> String {
         if self.folder.is_empty() { part.to_owned() } else { format!("{}/{part}", self.folder) }
+    }
+
+    /// Where something of this job lies, as members of a mapping.
+    fn place(&self, part: &str) -> String {
+        let connection = if self.root.starts_with("s3://") { ", connectionRef: {name: lake}" } else { "" };
+        format!("url: \"{}/{}/\"{connection}", self.root, self.path(part))
     }
 
     /// The consumer group of the job.
@@ -65,7 +73,9 @@ impl Job {
 
     fn connections(&self) -> String {
         let Self { bootstrap, endpoint, session_ms, .. } = self;
-        let heartbeat_ms = session_ms / 5;
+        let session =
+            session_ms.map(|ms| format!("session.timeout.ms: \"{ms}\", heartbeat.interval.ms: \"{}\"", ms / 5));
+        let session = session.unwrap_or_default();
         format!(
             "apiVersion: v1
 kind: Secret
@@ -78,7 +88,7 @@ metadata: {{name: kafka}}
 spec:
   kafka:
     bootstrapServers: [\"{bootstrap}\"]
-    config: {{session.timeout.ms: \"{session_ms}\", heartbeat.interval.ms: \"{heartbeat_ms}\"}}
+    config: {{{session}}}
 ---
 apiVersion: sluice.dev/v1alpha1
 kind: Connection
@@ -94,8 +104,7 @@ spec:
     }
 
     fn tables(&self) -> String {
-        let Self { topic, bucket, .. } = self;
-        let table = self.path(TABLE);
+        let (topic, table) = (&self.topic, self.place(TABLE));
         format!(
             "apiVersion: sluice.dev/v1alpha1
 kind: DataCatalogTable
@@ -115,7 +124,7 @@ kind: DataCatalogTable
 metadata: {{name: events}}
 spec:
   database: e2e
-  location: {{objectStore: {{url: \"s3://{bucket}/{table}/\", connectionRef: {{name: lake}}}}}}
+  location: {{objectStore: {{{table}}}}}
   format: {{parquet: {{compression: SNAPPY}}}}
   columns:
   - {{name: event_id, type: string}}
@@ -131,8 +140,8 @@ spec:
     }
 
     fn streaming_job(&self) -> String {
-        let Self { name, bucket, period, stamp, .. } = self;
-        let (dead, checkpoint) = (self.path(DEAD), self.path(CHECKPOINT));
+        let Self { name, period, stamp, retries, .. } = self;
+        let (dead, checkpoint) = (self.place(DEAD), self.place(CHECKPOINT));
         let source: String = self.source.iter().flat_map(|line| ["    ", line, "\n"]).collect();
         let max_percent = self.max_percent.map(|percent| format!("    maxPercent: {percent}\n")).unwrap_or_default();
         format!(
@@ -156,17 +165,22 @@ spec:
   sink:
     tableRef: {{name: events}}
   deadLetter:
-    objectStore: {{url: \"s3://{bucket}/{dead}/\", connectionRef: {{name: lake}}}}
-{max_percent}  checkpoint: {{url: \"s3://{bucket}/{checkpoint}/\", connectionRef: {{name: lake}}}}
-  retries: {{perWindow: 5, backoff: 1s}}
+    objectStore: {{{dead}}}
+{max_percent}  checkpoint: {{{checkpoint}}}
+  retries: {{perWindow: {retries}, backoff: 1s}}
 "
         )
     }
 }
 
-/// Writes manifests into a folder; answers the file.
+/// Writes manifests into a folder; answers the file. At once: a worker may be reading what was written for another one.
 pub fn write_manifests(folder: &Path, name: &str, manifests: &str) -> Result<PathBuf> {
     let file = folder.join(format!("{name}.yaml"));
-    fs::write(&file, manifests).with_context(|| format!("cannot write {}", file.display()))?;
+    let write = || {
+        let fresh = tempfile::Builder::new().suffix(".tmp").tempfile_in(folder)?;
+        fs::write(fresh.path(), manifests)?;
+        fresh.persist(&file).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }

@@ -47,7 +47,12 @@ impl Kafka {
 
     /// Creates a topic.
     pub async fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create_copied_topic(topic, partitions, 1).await
+    }
+
+    /// Creates a topic with copies on this many brokers.
+    pub async fn create_copied_topic(&self, topic: &str, partitions: i32, copies: i32) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(copies));
         first(self.admin()?.create_topics([&new], &options()).await?)?;
         self.until_partitions(topic, partitions as usize).await
     }
@@ -91,13 +96,21 @@ impl Kafka {
         }
     }
 
+    /// The broker that leads each partition.
+    pub fn leaders(&self, topic: &str) -> Result<BTreeMap<i32, i32>> {
+        let consumer: BaseConsumer = self.config().create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
+        let Some(found) = metadata.topics().first() else { bail!("there is no topic {topic}") };
+        Ok(found.partitions().iter().map(|partition| (partition.id(), partition.leader())).collect())
+    }
+
     /// First and end offset of each partition; `read_committed` ends behind the last decided transaction.
     pub fn watermarks(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>> {
         let consumer: BaseConsumer = self.config().set("isolation.level", "read_committed").create()?;
         let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
         let Some(found) = metadata.topics().first() else { bail!("there is no topic {topic}") };
         let partitions = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id);
-        partitions.map(|p| Ok((p, consumer.fetch_watermarks(topic, p, LIMIT)?))).collect()
+        partitions.map(|p| Ok((p, range(&consumer, topic, p)?))).collect()
     }
 
     /// End offset of each partition.
@@ -149,6 +162,23 @@ impl Kafka {
     pub fn members(&self, group: &str) -> Result<usize> {
         let groups = self.group("sluice-e2e-observer")?.client().fetch_group_list(Some(group), LIMIT)?;
         Ok(groups.groups().first().map_or(0, |group| group.members().len()))
+    }
+}
+
+/// First and end offset of a partition. A broker that has just become its leader knows the end a moment later.
+fn range(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<(i64, i64)> {
+    let start = Instant::now();
+    loop {
+        let error = match consumer.fetch_watermarks(topic, partition, LIMIT) {
+            Ok(range) => return Ok(range),
+            Err(error) => error,
+        };
+        let passes = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::OffsetNotAvailable | RDKafkaErrorCode::NotLeaderForPartition)
+        );
+        ensure!(passes && start.elapsed() < LIMIT, "{topic} {partition}: {error}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

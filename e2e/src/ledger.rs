@@ -57,6 +57,8 @@ pub struct File {
     pub rows: u64,
     /// `Table` or `DeadLetter`.
     pub role: String,
+    /// The multipart upload that it waits in until it is published.
+    pub upload: Option<String>,
 }
 
 impl Ledger {
@@ -189,7 +191,8 @@ impl Counts {
 impl File {
     fn read(record: &Value) -> Result<Self> {
         let rows = record["rows"].as_u64().context("a file without rows")?;
-        Ok(Self { url: text(record, "url")?.to_owned(), rows, role: text(record, "role")?.to_owned() })
+        let upload = record["upload"]["id"].as_str().map(str::to_owned);
+        Ok(Self { url: text(record, "url")?.to_owned(), rows, role: text(record, "role")?.to_owned(), upload })
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub mod broker;
 pub mod bucket;
+pub mod bulk;
 pub mod cluster;
 pub mod job;
 pub mod kafka;
@@ -18,6 +19,7 @@ pub mod proxy;
 pub mod readers;
 pub mod s3;
 pub mod table;
+pub mod usage;
 pub mod watcher;
 pub mod worker;
 pub mod world;

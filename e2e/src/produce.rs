@@ -282,7 +282,8 @@ impl Sender {
         self.abort().map(|()| Book::default())
     }
 
-    fn queue(&mut self, value: &[u8], fate: Fate) -> Result<()> {
+    /// Queues one value of the caller's making; [`receipts`](Self::receipts) waits for it.
+    pub fn queue(&mut self, value: &[u8], fate: Fate) -> Result<()> {
         let key = format!("key-{}", self.next);
         let partition = (self.next % self.partitions as u64) as i32;
         let headers = || OwnedHeaders::new().insert(Header { key: "fate", value: Some(fate.code()) });
@@ -309,7 +310,8 @@ impl Sender {
         Ok(())
     }
 
-    fn receipts(&self) -> Result<Book> {
+    /// Waits until all that is queued has arrived; answers where.
+    pub fn receipts(&self) -> Result<Book> {
         self.producer.flush(Duration::from_mins(2))?;
         let context = self.producer.context();
         let Ok(mut book) = context.book.lock() else { bail!("a delivery report panicked") };

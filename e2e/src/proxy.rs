@@ -123,6 +123,11 @@ async fn spoil(fault: Fault, upstream: String, call: Call) -> Result<Reply> {
     match fault {
         Fault::Error => error_reply(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         Fault::SlowDown => error_reply(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        Fault::Conflict => error_reply(StatusCode::CONFLICT, "ConditionalRequestConflict"),
+        Fault::ExistsAfterEffect => {
+            forward(&upstream, call).await?;
+            error_reply(StatusCode::PRECONDITION_FAILED, "PreconditionFailed")
+        }
         Fault::ErrorAfterEffect => {
             forward(&upstream, call).await?;
             error_reply(StatusCode::INTERNAL_SERVER_ERROR, "InternalError")

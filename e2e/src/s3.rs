@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use crate::broker::{cache, free_ports};
 use crate::process::{self, Process};
 
-/// The access key id of the one user.
-pub const ACCESS_KEY: &str = "sluice-e2e";
+/// The access key id of the one user: what the worker's own tests of a real server log in with.
+pub const ACCESS_KEY: &str = "sluice";
 /// The secret of the one user.
-pub const SECRET_KEY: &str = "sluice-e2e-secret";
+pub const SECRET_KEY: &str = "sluice-secret";
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +27,22 @@ pub enum Kind {
 /// A running S3 server. Dropping it ends it.
 #[derive(Debug)]
 pub struct S3Server {
-    port: u16,
+    endpoint: String,
     _process: Process,
 }
 
 impl S3Server {
     /// Starts a server with its data below `dir`, and waits until it listens.
     pub async fn start(kind: Kind, dir: &Path) -> Result<Self> {
+        Self::start_as(kind, dir, None).await
+    }
+
+    /// Starts versitygw with the certificate of the broker, which our own authority has signed.
+    pub async fn start_with_tls(dir: &Path) -> Result<Self> {
+        Self::start_as(Kind::Versitygw, dir, Some(&cache()?.join("kafka/tls"))).await
+    }
+
+    async fn start_as(kind: Kind, dir: &Path, certificates: Option<&Path>) -> Result<Self> {
         let data = dir.join("data");
         fs::create_dir_all(&data)?;
         let [port] = free_ports()?;
@@ -47,7 +56,11 @@ impl S3Server {
         let mut command = process::command(program);
         match kind {
             Kind::Versitygw => {
-                command.args(["--port", &address, "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet", "posix"]);
+                command.args(["--port", &address, "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--quiet"]);
+                if let Some(folder) = certificates {
+                    command.arg("--cert").arg(folder.join("server.crt")).arg("--key").arg(folder.join("server.key"));
+                }
+                command.arg("posix");
             }
             Kind::Minio => {
                 command.envs([("MINIO_ROOT_USER", ACCESS_KEY), ("MINIO_ROOT_PASSWORD", SECRET_KEY)]);
@@ -67,11 +80,15 @@ impl S3Server {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Self { port, _process: process })
+        let endpoint = match certificates {
+            Some(_) => format!("https://localhost:{port}"),
+            None => format!("http://{address}"),
+        };
+        Ok(Self { endpoint, _process: process })
     }
 
-    /// `http://host:port`
+    /// `http://host:port`, or `https://` with TLS.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.endpoint.clone()
     }
 }

@@ -72,6 +72,11 @@ impl Worker {
         self.process.name()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     pub async fn kill(&self) -> Result<()> {
         self.process.kill().await

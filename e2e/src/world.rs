@@ -23,7 +23,7 @@ use crate::worker::{Run, Worker, sluice};
 pub const RUN_LIMIT: Duration = Duration::from_mins(2);
 
 /// What one test works with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct World {
     name: String,
     folder: PathBuf,
@@ -84,7 +84,13 @@ where
         eprintln!("{name}: cannot keep everything: {error:#}");
     }
     match outcome {
-        Ok(result) => result,
+        Ok(result) => {
+            if let Err(error) = &result {
+                // The folder may travel without the output of the run.
+                std::fs::write(folder.join("failure.txt"), format!("SLUICE_SEED={seed}\n{error:#}\n"))?;
+            }
+            result
+        }
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
@@ -108,6 +114,12 @@ impl World {
         let bucket = Bucket::create(&endpoint, &name.replace('_', "-")).await?;
         let seed = std::env::var("SLUICE_SEED").ok().map_or_else(|| Ok(rand::random()), |seed| seed.parse())?;
         Ok(Self { name: name.to_owned(), folder, seed, cluster, endpoint, bucket })
+    }
+
+    /// The same world with its files elsewhere.
+    #[must_use]
+    pub fn with_files_in(&self, bucket: Bucket, endpoint: &str) -> Self {
+        Self { bucket, endpoint: endpoint.to_owned(), ..self.clone() }
     }
 
     /// The seed of everything random in this test.
@@ -161,14 +173,15 @@ impl World {
             bootstrap: self.kafka().bootstrap().to_owned(),
             topic: topic.to_owned(),
             endpoint: self.endpoint.clone(),
-            bucket: self.bucket.name().to_owned(),
+            root: self.bucket.root().to_owned(),
             folder: String::new(),
             period: "1s".to_owned(),
             stamp: "first".to_owned(),
-            // The default of ten seconds would only make the tests longer.
-            session_ms: 3000,
+            // The ten seconds that users get would only make the tests longer.
+            session_ms: Some(3000),
             source: Vec::new(),
             max_percent: None,
+            retries: 5,
         }
     }
 

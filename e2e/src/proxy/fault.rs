@@ -63,6 +63,10 @@ pub enum Fault {
     Error,
     /// 503 `SlowDown`; nothing happens in the store.
     SlowDown,
+    /// 409, as real S3 answers the loser of two conditional PUTs at once; nothing happens in the store.
+    Conflict,
+    /// 412, after it happened in the store: the client's own second try found the work of its first one.
+    ExistsAfterEffect,
     /// 500, after it happened in the store.
     ErrorAfterEffect,
     /// The connection is closed; nothing happens in the store.
@@ -88,6 +92,8 @@ impl Fault {
         match self {
             Self::Error => "error",
             Self::SlowDown => "slow-down",
+            Self::Conflict => "conflict",
+            Self::ExistsAfterEffect => "exists-after-effect",
             Self::ErrorAfterEffect => "error-after-effect",
             Self::LostRequest => "lost-request",
             Self::LostReply => "lost-reply",

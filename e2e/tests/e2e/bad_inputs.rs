@@ -98,6 +98,25 @@ fn a_checkpoint_of_another_job_is_refused() -> Result<()> {
 }
 
 #[test]
+fn of_two_jobs_that_start_on_one_checkpoint_at_once_one_is_refused() -> Result<()> {
+    promise("bad_two_jobs", async |world| {
+        let topic = world.topic("events", 1).await?;
+        let book = Sender::new(&world.kafka(), &topic, 1, Recipe::new(world.seed()))?.send(200)?;
+        let jobs = ["one", "two"].map(|name| Job { name: name.to_owned(), ..world.job(&topic) });
+        let mut workers = Vec::new();
+        for job in &jobs {
+            let manifests = job.write(world.folder())?;
+            workers.push(Run::new(&job.name, &manifests).until_caught_up().start(world.folder())?);
+        }
+        let (one, two) = (workers[0].code(RUN_LIMIT).await?, workers[1].code(RUN_LIMIT).await?);
+        ensure!([one, two] == [0, STALLED] || [one, two] == [STALLED, 0], "they ended with {one} and {two}");
+        let (winner, loser) = if one == 0 { (0, 1) } else { (1, 0) };
+        ensure!(workers[loser].output()?.contains("CheckpointForeign"), "no reason:\n{}", workers[loser].tail()?);
+        world.judge(&jobs[winner], &book).await
+    })
+}
+
+#[test]
 fn a_topic_of_rubbish_becomes_dead_letters_or_stalls_as_the_manifest_says() -> Result<()> {
     promise("bad_rubbish", async |world| {
         let topic = world.topic("events", 2).await?;
@@ -143,6 +162,42 @@ fn odd_records_are_rows_or_dead_letters() -> Result<()> {
         world.catch_up("run", &job).await?;
         world.judge(&job, &book).await
     })
+}
+
+#[test]
+fn a_record_that_is_damaged_at_any_place_becomes_a_dead_letter_and_its_neighbours_do_not() -> Result<()> {
+    promise("bad_places", async |world| {
+        let topic = world.topic("events", 1).await?;
+        let job = world.job(&topic);
+        let mut sender = Sender::new(&world.kafka(), &topic, 1, Recipe::new(world.seed()))?;
+        for damaged in damaged_records() {
+            sender.queue(&damaged, Fate::Dead)?;
+            sender.queue(WHOLE, Fate::Written)?;
+        }
+        let book = sender.receipts()?;
+        world.catch_up("run", &job).await?;
+        world.judge(&job, &book).await
+    })
+}
+
+/// A record with every kind of value, in columns and beside them.
+const WHOLE: &[u8] =
+    b"{\"event_id\":\"a\\u00e9\xc3\xa9\",\"event_type\":null,\"amount\":12.5e-1,\"event_time\":1767225600000,\
+    \"more\":{\"s\":\"x\",\"deep\":[1,true,false,[],{}]} }";
+
+/// Cut off, with a byte too much, and with a byte too few: at every place. None of them is JSON.
+fn damaged_records() -> Vec<Vec<u8>> {
+    let mut damaged: Vec<Vec<u8>> = (0..WHOLE.len()).map(|end| WHOLE[..end].to_vec()).collect();
+    for place in 0..=WHOLE.len() {
+        // A control character is allowed nowhere, and the other byte in no text.
+        for byte in [0x01, 0xff] {
+            damaged.push([&WHOLE[..place], &[byte], &WHOLE[place..]].concat());
+        }
+        if WHOLE.get(place).is_some_and(|byte| b"{}[]:,\"".contains(byte)) {
+            damaged.push([&WHOLE[..place], &WHOLE[place + 1..]].concat());
+        }
+    }
+    damaged
 }
 
 fn odd_records() -> Vec<(Vec<u8>, Fate)> {

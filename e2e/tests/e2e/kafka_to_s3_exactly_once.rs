@@ -17,7 +17,7 @@ use sluice_e2e::world::{RUN_LIMIT, World, promise};
 
 const RECORDS: u64 = 60_000;
 /// Beside the table, because the manifest does not say where.
-const CHECKPOINT: &str = "payments/_sluice/default.transactions";
+pub(crate) const CHECKPOINT: &str = "payments/_sluice/default.transactions";
 
 #[test]
 fn the_sample_job_writes_a_table_that_others_can_read() -> Result<()> {
@@ -90,7 +90,7 @@ fn sigterm_drains_and_the_group_shows_the_positions() -> Result<()> {
     })
 }
 
-fn manifests(world: &World, topic: &str) -> String {
+pub(crate) fn manifests(world: &World, topic: &str) -> String {
     [
         ("@ACCESS_KEY@", ACCESS_KEY),
         ("@SECRET_KEY@", SECRET_KEY),

@@ -27,11 +27,11 @@ fn a_rule_that_would_delete_the_ledger_is_told_at_the_start() -> Result<()> {
                  <Status>Enabled</Status><Expiration><Days>3650</Days></Expiration></Rule></LifecycleConfiguration>"
             )
         };
-        world.bucket().set_lifecycle(&rule("elsewhere/")).await?;
+        world.bucket().set_lifecycle(world.endpoint(), &rule("elsewhere/")).await?;
         let output = world.catch_up("elsewhere", &job).await?.output()?;
         ensure!(!output.contains(HARMFUL), "the rule is for another folder:\n{output}");
 
-        world.bucket().set_lifecycle(&rule("")).await?;
+        world.bucket().set_lifecycle(world.endpoint(), &rule("")).await?;
         let output = world.catch_up("harmful", &job).await?.output()?;
         ensure!(output.contains(HARMFUL) && output.contains("`tidy`"), "the rule is not told:\n{output}");
         world.judge(&job, &book).await

@@ -65,6 +65,7 @@ fn single_faults() -> Vec<(Operation, &'static str, Fault)> {
     ] {
         faults.extend(everywhere.iter().map(|fault| (operation, key, fault.clone())));
     }
+    faults.extend([Fault::Conflict, Fault::ExistsAfterEffect].map(|fault| (Operation::Put, "/ledger/", fault)));
     for effect in [false, true] {
         faults.push((Operation::Complete, "/lake/", Fault::ErrorBody { effect }));
     }

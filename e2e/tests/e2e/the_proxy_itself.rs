@@ -68,6 +68,8 @@ fn every_fault_of_a_put_has_the_effect_that_it_says() -> Result<()> {
         for (fault, effect) in [
             (Fault::Error, false),
             (Fault::SlowDown, false),
+            (Fault::Conflict, false),
+            (Fault::ExistsAfterEffect, true),
             (Fault::LostRequest, false),
             (Fault::ErrorAfterEffect, true),
             (Fault::LostReply, true),
