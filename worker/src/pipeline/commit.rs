@@ -279,3 +279,6 @@ impl Committer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
