@@ -197,6 +197,7 @@ def main():
     if not chosen:
         fail(f"no patch has {wanted!r} in its name")
     started = time.monotonic()
+    os.environ["CARGO_TARGET_DIR"] = str(TARGET)
     broken = prepare(mutants)
     due = [m for m in chosen if m.name not in broken and (WITH_E2E or not m.needs_e2e())]
     tests = sorted({test for mutant in due for test in mutant.tests})
