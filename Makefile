@@ -11,7 +11,7 @@ CARGO_DENY_VERSION := 0.20.2
 BIN := $(CARGO_TARGET_DIR)/release
 TOOLS := $(SLUICE_CACHE)/tools/bin
 
-.PHONY: help setup-build setup build demo test lint generate check-generated deny e2e soak
+.PHONY: help setup-build setup build demo test lint generate check-generated deny mutants e2e soak
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint             format, clippy, licences and bans, generated files"
 	@echo "make generate         writes the generated files anew (crds/*.yaml)"
 	@echo "make check-generated  fails when a generated file is not what the sources say"
+	@echo "make mutants          breaks the rules of the ledger one by one and shows the test that notices (some minutes)"
 	@echo "make setup            fetches Kafka, two S3 servers and two readers of Parquet for the next two"
 	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes)"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
@@ -58,6 +59,11 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 	CARGO_TARGET_DIR=$(SLUICE_CACHE)/tools/target cargo install --locked --quiet --root $(SLUICE_CACHE)/tools cargo-deny@$(CARGO_DENY_VERSION)
 	rm -rf $(SLUICE_CACHE)/tools/target
 	mv $(TOOLS)/cargo-deny $@
+
+# One rule alone: make mutants MUTANT=gap-twice. SLUICE_MUTANTS_E2E=1 takes those along that only the end-to-end tests notice.
+# Not in CI: it compiles the worker and its tests a second time.
+mutants: setup-build $(if $(SLUICE_MUTANTS_E2E),setup)
+	python3 worker/tests/mutants/run.py $(MUTANT)
 
 # One test alone: make e2e TEST=kill_nine. See e2e/tests/e2e/main.rs for the variables.
 # Several at a time, however few the cores are: most of a test is waiting for sessions, sockets and windows.

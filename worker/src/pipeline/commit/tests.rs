@@ -25,37 +25,58 @@ struct World {
     committer: Arc<Committer>,
 }
 
-async fn world(retries: (u32, Duration)) -> World {
-    let objects = Arc::new(FailingStore::default());
+async fn ledger(objects: &Arc<FailingStore>) -> Ledger {
     let name = String::from;
     let owner = Owner { cluster: name("c"), namespace: name("n"), name: name("j"), kafka_cluster: name("k") };
     let tuning = Tuning { tries: 1, ..Tuning::default() };
-    let store = Arc::clone(&objects) as Arc<dyn ObjectStore>;
-    let mut ledger = Ledger::open_with(store, Path::from("c"), "s3://lake/c/", &owner, tuning).await.unwrap();
-    let positions = BTreeMap::from([(0, 0)]);
-    let start = Start { topic: name("t"), topic_id: name("id"), earliest: false, positions };
-    for body in [Body::Start(start), Body::Plan(PlanChange { generation: 1, hash: name("p") })] {
-        let record = ledger.record(body);
-        ledger.decide(&record).await.unwrap();
-    }
-    let (table, ledger) = (Arc::new(Store::memory()), Arc::new(Mutex::new(ledger)));
-    let stores = Arc::new(Stores { table: Arc::clone(&table), dead: None, checkpoint: Arc::clone(&table) });
+    let store = Arc::clone(objects) as Arc<dyn ObjectStore>;
+    Ledger::open_with(store, Path::from("c"), "s3://lake/c/", &owner, tuning).await.unwrap()
+}
+
+async fn committer(objects: &Arc<FailingStore>, table: &Arc<Store>, retries: (u32, Duration)) -> Arc<Committer> {
+    let ledger = Arc::new(Mutex::new(ledger(objects).await));
+    let stores = Arc::new(Stores { table: Arc::clone(table), dead: None, checkpoint: Arc::clone(table) });
     let stores = Arc::new(FileStores::new(stores, Arc::clone(&ledger), PathBuf::new()));
     let repairer = Repairer { stores: Arc::clone(&stores), secrets: PathBuf::new() };
-    let committer = Arc::new(Committer {
+    Arc::new(Committer {
         ledger,
         stores,
-        worker: name("w"),
-        plan: name("p"),
+        worker: "w".into(),
+        plan: "p".into(),
         retries,
         repairer,
         lost_after: Duration::from_millis(20),
         visible: std::sync::Mutex::default(),
-    });
+    })
+}
+
+/// A worker in a ledger with a plan and a start.
+async fn world(retries: (u32, Duration)) -> World {
+    let objects = Arc::new(FailingStore::default());
+    let mut ledger = ledger(&objects).await;
+    let name = String::from;
+    let start = Start { topic: name("t"), topic_id: name("id"), earliest: false, positions: BTreeMap::from([(0, 0)]) };
+    for body in [Body::Start(start), Body::Plan(PlanChange { generation: 1, hash: name("p") })] {
+        let record = ledger.record(body);
+        ledger.decide(&record).await.unwrap();
+    }
+    let table = Arc::new(Store::memory());
+    let committer = committer(&objects, &table, retries).await;
     World { objects, table, committer }
 }
 
 impl World {
+    /// Another worker, which reads the ledger now.
+    async fn another(&self) -> Arc<Committer> {
+        committer(&self.objects, &self.table, (0, Duration::ZERO)).await
+    }
+
+    /// The next record takes effect, and nobody can see that at first.
+    fn hide_the_next_record(&self) {
+        self.objects.fail(Op::Put, "ledger/", Fault::After);
+        self.objects.fail(Op::Get, "ledger/", Fault::Before);
+    }
+
     async fn upload(&self) -> StagedUpload {
         let mut staging = self.table.begin("part.parquet", &Handle::current(), &Budget::new(u64::MAX));
         staging.push(Bytes::from_static(b"rows"));
@@ -156,4 +177,38 @@ async fn an_upload_that_is_lost_again_after_its_repair_needs_a_person() {
     let stop = world.committer.publish_all().await.unwrap_err();
     assert_eq!(stop.reason, Reason::DataLossRisk, "{stop}");
     assert!(stop.message.contains("made again once and is lost again"), "{stop}");
+}
+
+#[tokio::test]
+async fn a_batch_is_one_record_however_often_it_is_tried() {
+    let world = world((1, Duration::from_millis(1))).await;
+    world.hide_the_next_record();
+    assert_eq!(world.committed().await.seq, 2);
+}
+
+#[tokio::test]
+async fn a_batch_whose_fate_is_unknown_keeps_its_uploads_for_whoever_finds_the_record() {
+    let world = world((0, Duration::ZERO)).await;
+    let batch = world.staged().await;
+    let url = batch.files[0].url.clone();
+    world.hide_the_next_record();
+    let stop = world.committer.commit(batch).await.unwrap_err();
+    assert!(!stop.retry, "the worker ends: {stop}");
+    world.another().await.publish_all().await.unwrap();
+    assert!(world.table.exists(&url).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_missing_file_is_looked_for_again_before_it_counts_as_lost() {
+    let world = world((0, Duration::ZERO)).await;
+    let committed = world.committed().await;
+    let url = &committed.commit.files[0].url;
+    // Another worker publishes, compaction takes the file away, and this worker does not know yet.
+    let other = world.another().await;
+    other.publish_all().await.unwrap();
+    other.note_published().await.unwrap();
+    let (table, key) = (world.table.objects().0, Path::from(world.table.relative(url).unwrap()));
+    object_store::ObjectStoreExt::delete(&table, &key).await.unwrap();
+    world.committer.publish(&committed).await.unwrap();
+    assert!(!world.table.exists(url).await.unwrap(), "a published file is never made again");
 }

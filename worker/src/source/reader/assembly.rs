@@ -343,6 +343,16 @@ mod tests {
         assert_eq!(offsets(&assembly.take_ready()), [vec![2]], "what was open before the rewind is dropped");
     }
 
+    #[test]
+    fn what_is_ready_but_not_taken_does_not_outlive_a_rewind() {
+        let mut assembly = Assembly::new(BTreeMap::new(), SIZE);
+        assembly.own(0, 0);
+        assembly.accept(message(0, 0, b"payload"), Instant::now());
+        assembly.flush();
+        assembly.rewind(&BTreeMap::from([(0, 0)]));
+        assert_eq!(offsets(&assembly.take_ready()), Vec::<Vec<i64>>::new());
+    }
+
     proptest! {
         /// Whatever arrives twice, late or while the fetcher moves: each record is taken once, in order.
         #[test]
