@@ -1,12 +1,12 @@
 //! `sluice ledger`: what a ledger says, and whether it is true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
-use sluice_crds::plan::{JobPlan, TransformStep};
+use sluice_crds::plan::{JobPlan, TransformStep, plan_hash};
 use sluice_worker::ledger::record::{Body, Commit, FileRecord, OffsetRange, Record};
 use sluice_worker::ledger::{Entry, Ledger, verify};
 use sluice_worker::pipeline::stores::{FileStores, Stores};
@@ -54,12 +54,13 @@ pub async fn run(command: LedgerCommand) -> Result<(), Failure> {
 }
 
 async fn history(loaded: &Loaded) -> Result<(FileStores, Vec<Entry>), Failure> {
-    let stores = Stores::open(&loaded.plan, loaded.secrets.path())?;
+    let stores = Arc::new(Stores::open(&loaded.plan, loaded.secrets.path())?);
     let (objects, prefix) = stores.checkpoint.objects();
     let ledger = Ledger::open_existing(objects, prefix, &loaded.plan.checkpoint.url).await.map_err(stop)?;
     let history = ledger.history().await.map_err(stop)?;
     let ledger = Arc::new(Mutex::new(ledger));
-    Ok((FileStores::new(Arc::new(stores), ledger, loaded.secrets.path().to_owned()), history))
+    let plan = (plan_hash(&loaded.plan), Arc::new(loaded.plan.clone()));
+    Ok((FileStores::new(plan, stores, ledger, loaded.secrets.path().to_owned()), history))
 }
 
 fn stop(error: sluice_worker::ledger::LedgerError) -> Failure {
@@ -137,7 +138,7 @@ fn ranges(commit: &Commit) -> String {
 async fn verify_ledger(args: VerifyArgs) -> Result<(), Failure> {
     let loaded = load(&args.job)?;
     let (stores, history) = history(&loaded).await?;
-    let report = verify::verify(&history, aggregates(&loaded.plan));
+    let report = verify::verify(&history, &aggregating(&stores, &history).await?);
     let mut problems = report.problems;
     let mut checked = 0_u64;
     for (seq, plan, file) in visible_files(&history, &report.unpublished) {
@@ -179,6 +180,21 @@ async fn verify_ledger(args: VerifyArgs) -> Result<(), Failure> {
             problems.len()
         ),
     })
+}
+
+/// The plans in the history that make other rows than they read.
+async fn aggregating(stores: &FileStores, history: &[Entry]) -> Result<BTreeSet<String>, Failure> {
+    let commits = history
+        .iter()
+        .filter_map(|(_, record, _)| if let Body::Commit(commit) = &record.body { Some(commit) } else { None });
+    let plans: BTreeSet<&str> = commits.map(|commit| commit.plan.as_str()).collect();
+    let mut aggregating = BTreeSet::new();
+    for plan in plans {
+        if aggregates(&stores.plan(plan).await?) {
+            aggregating.insert(plan.to_owned());
+        }
+    }
+    Ok(aggregating)
 }
 
 /// Does the plan make other rows than it reads?

@@ -1,7 +1,8 @@
 //! A bucket, as a client of the S3 API sees it; or a folder of this machine, seen in the same way.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -27,6 +28,8 @@ pub struct Bucket {
     name: String,
     root: String,
     store: Arc<dyn ObjectStore>,
+    /// Content by key and `ETag`, of what is asked for again and again.
+    known: Arc<Mutex<HashMap<(Key, String), Bytes>>>,
 }
 
 impl Bucket {
@@ -39,7 +42,12 @@ impl Bucket {
         loop {
             let status = http.put(url.clone()).send().await?.status();
             if status.is_success() || status == reqwest::StatusCode::CONFLICT {
-                return Ok(Self { name: name.to_owned(), root: format!("s3://{name}"), store: Arc::new(store) });
+                return Ok(Self {
+                    name: name.to_owned(),
+                    root: format!("s3://{name}"),
+                    store: Arc::new(store),
+                    known: Arc::default(),
+                });
             }
             // MinIO listens before it serves.
             ensure!(status.is_server_error(), "cannot make the bucket {name}: {status}");
@@ -52,7 +60,7 @@ impl Bucket {
     pub fn folder(folder: &Path) -> Result<Self> {
         let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
         let name = folder.display().to_string();
-        Ok(Self { root: format!("file://{name}"), name, store })
+        Ok(Self { root: format!("file://{name}"), name, store, known: Arc::default() })
     }
 
     /// Its name, or the path of the folder.
@@ -88,6 +96,19 @@ impl Bucket {
         let status = response.status();
         ensure!(status.is_success(), "the rules are refused, {status}: {:?}", response.into_body().bytes().await?);
         Ok(())
+    }
+
+    /// The content of a listed object. What did not change since is fetched once.
+    pub async fn content(&self, object: &ObjectMeta) -> Result<Bytes> {
+        let Some(tag) = object.e_tag.clone() else { return self.get(&object.location).await };
+        let id = (object.location.clone(), tag);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some(content) = known {
+            return Ok(content);
+        }
+        let content = self.get(&object.location).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, content.clone());
+        Ok(content)
     }
 
     /// All objects below a prefix, in the order of their keys.

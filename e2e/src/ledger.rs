@@ -67,14 +67,14 @@ impl Ledger {
         let mut ledger = Self::default();
         let mut last = None;
         for object in bucket.list(&format!("{}/ledger", checkpoint.trim_end_matches('/'))).await? {
-            let key = object.location;
+            let key = &object.location;
             let name =
                 key.filename().and_then(|name| name.strip_suffix(".json")).context("a foreign object in the ledger")?;
             let seq: u64 = name.parse().with_context(|| format!("{key} is no record"))?;
             ensure!(last.is_none_or(|last| seq == last + 1), "the ledger has a gap before {key}");
             last = Some(seq);
-            let record: Value =
-                serde_json::from_slice(&bucket.get(&key).await?).with_context(|| format!("cannot read {key}"))?;
+            let record: Value = serde_json::from_slice(&bucket.content(&object).await?)
+                .with_context(|| format!("cannot read {key}"))?;
             ledger.apply(seq, &record).with_context(|| format!("{key}: {record}"))?;
         }
         Ok(ledger)

@@ -1,10 +1,10 @@
 //! The reader who never looks away.
 //!
-//! A pass lists the table and reads every file of the list. The watcher fails when, in one pass, a row is there twice; when
+//! A pass lists the table and reads every file of the list that is new or has changed. The watcher fails when, in one pass, a row is there twice; when
 //! a row of an earlier pass is gone; and when a listed file cannot be read whole. Files may appear while a pass is under
 //! way: the next one sees them. A row is known by the partition and offset of its record, which the tables of test jobs keep.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,28 +24,37 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The rows of one pass: where each of them stands.
 type Rows = HashMap<Place, Arc<str>>;
 
+/// A key and its `ETag`.
+type FileId = (Key, Option<String>);
+
 /// What one reader has seen so far.
 pub struct Eye {
     store: Arc<dyn ObjectStore>,
     prefix: Key,
     /// Content by key and `ETag`: a file that did not change is read once.
-    files: HashMap<(Key, Option<String>), Arc<[Place]>>,
+    files: HashMap<FileId, Arc<[Place]>>,
+    /// The files of the last pass.
+    listed: HashSet<FileId>,
     rows: Rows,
 }
 
 impl Eye {
     /// A reader of the table below a prefix.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { store, prefix: Key::from(prefix), files: HashMap::new(), rows: Rows::new() }
+        Self { store, prefix: Key::from(prefix), files: HashMap::new(), listed: HashSet::new(), rows: Rows::new() }
     }
 
     /// Lists and reads the table once; answers how many rows there are. An error is a broken promise.
     pub async fn look(&mut self) -> Result<usize> {
         let objects: Vec<ObjectMeta> = self.store.list(Some(&self.prefix)).try_collect().await?;
-        let mut rows = Rows::with_capacity(self.rows.len());
-        for object in objects.into_iter().filter(|object| is_visible(&object.location)) {
-            let name: Arc<str> = object.location.as_ref().into();
-            for &place in self.content(object).await?.iter() {
+        let visible = objects.into_iter().filter(|object| is_visible(&object.location));
+        let listed: HashSet<FileId> = visible.map(|object| (object.location, object.e_tag)).collect();
+        // As long as files only come, what is known of the others stays true; else everything is put together anew.
+        let only_new = listed.is_superset(&self.listed);
+        let mut rows = if only_new { std::mem::take(&mut self.rows) } else { Rows::with_capacity(self.rows.len()) };
+        for id in listed.iter().filter(|id| !only_new || !self.listed.contains(id)) {
+            let name: Arc<str> = id.0.as_ref().into();
+            for &place in content(&self.store, &mut self.files, id).await?.iter() {
                 if let Some(other) = rows.insert(place, Arc::clone(&name)) {
                     bail!("duplicate: the record at {place:?} is in {other} and in {name}");
                 }
@@ -55,23 +64,25 @@ impl Eye {
             let gone = self.rows.keys().filter(|place| !rows.contains_key(place)).count();
             bail!("disappeared: the record at {place:?} was in {file} and is gone, with {} others", gone - 1);
         }
-        self.rows = rows;
+        (self.rows, self.listed) = (rows, listed);
         Ok(self.rows.len())
     }
+}
 
-    async fn content(&mut self, object: ObjectMeta) -> Result<Arc<[Place]>> {
-        let id = (object.location, object.e_tag);
-        if let Some(content) = self.files.get(&id) {
-            return Ok(Arc::clone(content));
-        }
-        let key = &id.0;
-        let answer =
-            self.store.get(key).await.with_context(|| format!("disappeared: {key} was listed a moment ago"))?;
-        let bytes = answer.bytes().await.with_context(|| format!("{key} cannot be read"))?;
-        let content: Arc<[Place]> = places(bytes).with_context(|| format!("half-written: {key}"))?.into();
-        self.files.insert(id, Arc::clone(&content));
-        Ok(content)
+async fn content(
+    store: &Arc<dyn ObjectStore>,
+    files: &mut HashMap<FileId, Arc<[Place]>>,
+    id: &FileId,
+) -> Result<Arc<[Place]>> {
+    if let Some(content) = files.get(id) {
+        return Ok(Arc::clone(content));
     }
+    let key = &id.0;
+    let answer = store.get(key).await.with_context(|| format!("disappeared: {key} was listed a moment ago"))?;
+    let bytes = answer.bytes().await.with_context(|| format!("{key} cannot be read"))?;
+    let content: Arc<[Place]> = places(bytes).with_context(|| format!("half-written: {key}"))?.into();
+    files.insert(id.clone(), Arc::clone(&content));
+    Ok(content)
 }
 
 /// A watcher at work. It stops at the first broken promise and keeps it.

@@ -23,7 +23,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::error::Stop;
-use crate::ledger::Illegal;
 use crate::ledger::record::Run;
 use crate::metrics::Metrics;
 use crate::report::Board;
@@ -359,14 +358,7 @@ impl Pipeline {
                 Ok(())
             }
             BatchEnd::Void(illegal) => {
-                self.board.voided();
-                if matches!(illegal, Illegal::OtherPlan { .. }) {
-                    return Err(Stop::new(
-                        Reason::Superseded,
-                        format!("a newer plan of this job is at work: {illegal}"),
-                    ));
-                }
-                tracing::info!(%illegal, "the batch is void: another worker owns its partitions or committed them");
+                self.voided(&illegal)?;
                 self.rewind().await
             }
             BatchEnd::Failed(failure) => self.window_failed(failure).await,

@@ -30,7 +30,9 @@ impl Disk {
         if mount.status.success() {
             return Ok(Some(Self { folder }));
         }
-        eprintln!("disk_full: SKIPPED: {}", String::from_utf8_lossy(&mount.stderr).trim());
+        let why = String::from_utf8_lossy(&mount.stderr).trim().to_owned();
+        ensure!(std::env::var_os("SLUICE_NO_MOUNT").is_some(), "{why}; SLUICE_NO_MOUNT=1 leaves this test out");
+        eprintln!("disk_full: SKIPPED: {why}");
         Ok(None)
     }
 

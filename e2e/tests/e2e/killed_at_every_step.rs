@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -106,15 +106,16 @@ impl Lane {
         let manifests = job.write(world.folder())?;
         let mut outside = 0;
         for round in 0..kills {
-            // Each step once, then as chance has it.
-            let step =
-                if (round as usize) < points.len() { round as usize } else { random.random_range(0..points.len()) };
-            let (point, most) = points[step];
-            let failpoints = format!("{point}={}*off->return", random.random_range(0..=most));
+            // Each step once, when it comes first; then as chance has it.
+            let named = points.get(round as usize);
+            let (point, most) = named.unwrap_or(&points[random.random_range(0..points.len())]);
+            let passes = if named.is_some() { 0 } else { random.random_range(0..=*most) };
+            let failpoints = format!("{point}={passes}*off->return");
             let worker = Run::new(&format!("lane-{number}-round-{round}"), &manifests)
                 .environment("FAILPOINTS", &failpoints)
                 .start(world.folder())?;
             if !worker.dies(PATIENCE).await.with_context(|| format!("lane {number} round {round} {failpoints}"))? {
+                ensure!(named.is_none(), "lane {number}: no worker ever came to {point}");
                 outside += 1;
                 worker.kill().await?;
             }

@@ -51,7 +51,7 @@ fn stale(partition: i32, next: i64, from: i64) -> Decision {
 async fn assert_sound(store: &Arc<FailingStore>) -> Vec<Entry> {
     let ledger = open(store).await.unwrap();
     let history = ledger.history().await.unwrap();
-    let report = verify::verify(&history, false);
+    let report = verify::verify(&history, &BTreeSet::new());
     assert_eq!(report.problems, Vec::<String>::new());
     let mut state = State::default();
     for (seq, record, verdict) in &history {

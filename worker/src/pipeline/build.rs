@@ -78,8 +78,9 @@ pub(super) fn build(
     let reader = Arc::new(reader);
     board.begin(&plan, &opened, budget, Arc::clone(&reader));
     let ledger = Arc::new(Mutex::new(opened.ledger));
-    let stores = Arc::new(FileStores::new(opened.stores, Arc::clone(&ledger), options.secrets.clone()));
-    let repairer = Repairer { stores: Arc::clone(&stores), secrets: options.secrets };
+    let current = (opened.plan_hash.clone(), Arc::clone(&plan));
+    let stores = Arc::new(FileStores::new(current, opened.stores, Arc::clone(&ledger), options.secrets.clone()));
+    let repairer = Repairer::new(Arc::clone(&stores), options.secrets);
     let committer = Arc::new(Committer {
         ledger,
         stores,

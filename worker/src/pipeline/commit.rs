@@ -19,7 +19,7 @@ use crate::error::{Stop, chain};
 use crate::fault;
 use crate::ledger::Illegal;
 use crate::ledger::record::{Body, Commit, Counts, FileRecord, OffsetRange, Published, Record, Repair, Upload};
-use crate::ledger::{Decision, Ledger, LedgerError};
+use crate::ledger::{Decision, Ledger};
 use crate::store::{Publication, StagedUpload};
 
 /// How often a missing file is looked for before it counts as lost.
@@ -113,12 +113,16 @@ impl Committer {
     /// Decides a record, with the same record again as long as it is not known what became of it. The lock is free while
     /// this waits for the next try: others look at the ledger meanwhile.
     pub async fn decide(&self, record: &Record) -> Result<Decision, Stop> {
-        let mut tries = Tries::new("the ledger could not be written", self.retries);
+        self.decide_within(record, self.retries).await
+    }
+
+    async fn decide_within(&self, record: &Record, retries: (u32, Duration)) -> Result<Decision, Stop> {
+        let mut tries = Tries::new("the ledger could not be written", retries);
         loop {
             let tried = self.ledger.lock().await.decide(record).await;
             match tried {
                 Ok(decision) => return Ok(decision),
-                Err(error) => tries.again(&error).await?,
+                Err(error) => tries.again(error).await?,
             }
         }
     }
@@ -130,7 +134,7 @@ impl Committer {
             let tried = self.ledger.lock().await.sync().await;
             match tried {
                 Ok(()) => return Ok(()),
-                Err(error) => tries.again(&error).await?,
+                Err(error) => tries.again(error).await?,
             }
         }
     }
@@ -158,8 +162,9 @@ impl Committer {
     async fn publish_commit(&self, seq: u64, commit: &Commit) -> Result<(), Stop> {
         fault::point("publish.before");
         // Many at once: each takes some round trips, and a file that is lost takes a minute.
-        let files: Vec<_> = commit.files.iter().map(|file| self.publish_file(seq, commit, file.clone())).collect();
-        let mut published = futures::stream::iter(files).buffer_unordered(PUBLISH_AT_ONCE);
+        let files = futures::stream::iter(commit.files.clone());
+        let published = files.map(|file| self.publish_file(seq, commit, file)).buffer_unordered(PUBLISH_AT_ONCE);
+        let mut published = std::pin::pin!(published);
         let mut first = true;
         while let Some(outcome) = published.next().await {
             outcome?;
@@ -173,22 +178,13 @@ impl Committer {
     }
 
     async fn publish_file(&self, seq: u64, commit: &Commit, mut file: FileRecord) -> Result<(), Stop> {
-        let store = self.stores.of(&commit.plan, &file).await?;
         let mut tries = Tries::new("a file could not be published", self.retries);
         let mut missing_since: Option<Instant> = None;
         loop {
-            match store.publish(&file).await {
+            match self.try_to_publish(seq, commit, &file, &mut missing_since).await {
                 Ok(Publication::Visible) => return Ok(()),
-                Ok(Publication::Missing) => {
-                    let since = *missing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.lost_after {
-                        self.repair(seq, commit, &file).await?;
-                        missing_since = None;
-                    } else {
-                        tokio::time::sleep(LOOK_FOR_LOST.min(self.lost_after)).await;
-                    }
-                }
-                Err(error) => tries.again(&error).await?,
+                Ok(Publication::Missing) => {}
+                Err(stop) => tries.again(stop).await?,
             }
             // Meanwhile another worker may have published the commit, or repaired the file.
             match self.as_in_the_ledger(seq, &file.url).await? {
@@ -196,6 +192,26 @@ impl Committer {
                 None => return Ok(()),
             }
         }
+    }
+
+    async fn try_to_publish(
+        &self,
+        seq: u64,
+        commit: &Commit,
+        file: &FileRecord,
+        missing_since: &mut Option<Instant>,
+    ) -> Result<Publication, Stop> {
+        let publication = self.stores.of(&commit.plan, file).await?.publish(file).await?;
+        if publication == Publication::Missing {
+            let since = *missing_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= self.lost_after {
+                self.repair(seq, commit, file).await?;
+                *missing_since = None;
+            } else {
+                tokio::time::sleep(LOOK_FOR_LOST.min(self.lost_after)).await;
+            }
+        }
+        Ok(publication)
     }
 
     /// Makes a lost file again and has the ledger decide the new upload. Of several workers that do so one wins.
@@ -236,25 +252,21 @@ impl Committer {
 
     /// Says in the ledger which commits are visible, when no further commit will say it soon.
     pub async fn note_published(&self) -> Result<(), Stop> {
+        self.note(self.retries).await
+    }
+
+    /// The same with one try, for somebody who has better things to do than to wait for the next one.
+    pub async fn try_to_note_published(&self) -> Result<(), Stop> {
+        self.note((0, Duration::ZERO)).await
+    }
+
+    async fn note(&self, retries: (u32, Duration)) -> Result<(), Stop> {
         let seqs = self.unsaid();
         if seqs.is_empty() {
             return Ok(());
         }
         let record = self.ledger.lock().await.record(Body::Published(Published { seqs: seqs.clone() }));
-        self.decide(&record).await?;
-        self.said(&seqs);
-        Ok(())
-    }
-
-    /// The same with one try, for somebody who has better things to do than to wait for the next one.
-    pub async fn try_to_note_published(&self) -> Result<(), LedgerError> {
-        let seqs = self.unsaid();
-        if seqs.is_empty() {
-            return Ok(());
-        }
-        let mut ledger = self.ledger.lock().await;
-        let record = ledger.record(Body::Published(Published { seqs: seqs.clone() }));
-        ledger.decide(&record).await?;
+        self.decide_within(&record, retries).await?;
         self.said(&seqs);
         Ok(())
     }

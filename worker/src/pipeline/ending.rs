@@ -6,7 +6,7 @@ use sluice_crds::report::Phase;
 use tokio::sync::oneshot;
 
 use super::{DRAIN_DEADLINE, Pipeline, start};
-use crate::error::{Stop, chain};
+use crate::error::Stop;
 use crate::ledger::record::{Body, RunEnd};
 use crate::source::Command;
 
@@ -59,9 +59,9 @@ impl Pipeline {
         let idle = self.last_commit.elapsed() >= self.plan.window.period.max(Duration::from_secs(5));
         if self.batch.is_none()
             && idle
-            && let Err(error) = self.committer.try_to_note_published().await
+            && let Err(stop) = self.committer.try_to_note_published().await
         {
-            tracing::warn!(error = %chain(&error), "the ledger could not be told what is visible; trying again later");
+            tracing::warn!(error = %stop, "the ledger could not be told what is visible; trying again later");
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::OnOffsetOutOfRange;
 
+use super::lane::LaneEvent;
 use super::{DRAIN_DEADLINE, Pipeline, start};
 use crate::error::Stop;
 use crate::ledger::record::{Body, Move, Reset};
@@ -58,6 +59,12 @@ impl Pipeline {
 
     /// Why the reader does not answer any more: what it told last, if it could.
     pub(super) fn reader_is_gone(&mut self) -> Stop {
+        // A lane that is gone ends the reader: then the lane's own words are the cause.
+        while let Ok(event) = self.lane_events.try_recv() {
+            if let LaneEvent::Gone { stop } = event {
+                return stop;
+            }
+        }
         while let Ok(event) = self.source_events.try_recv() {
             if let SourceEvent::Failed(error) = event {
                 return error.into();

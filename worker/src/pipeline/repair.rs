@@ -15,15 +15,16 @@ use arrow::record_batch::RecordBatch;
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::JobPlan;
 use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use super::lane::sources_of;
-use super::start::{client_name, decoder, plan_transforms};
+use super::start::{check_topic_id, client_name, decoder, describe, plan_transforms};
 use super::stores::FileStores;
 use crate::batch::OutputBatch;
 use crate::budget::Budget;
 use crate::error::Stop;
 use crate::ledger::record::{Commit, FileRecord, FileRole, SourceRange};
-use crate::source::read_again;
+use crate::source::{TopicClient, read_again};
 use crate::store::{StagedUpload, Store};
 use crate::transform::{BatchPart, Transform};
 use crate::write::route::{Group, Router, Split};
@@ -32,14 +33,22 @@ use crate::write::{LaneWriter, WriteContext};
 /// Makes lost files again.
 pub struct Repairer {
     /// Where the files go, and the plans that made them.
-    pub stores: Arc<FileStores>,
+    stores: Arc<FileStores>,
     /// Folder of secrets.
-    pub secrets: PathBuf,
+    secrets: PathBuf,
+    /// One at a time: uploads are often lost together, and each repair has a whole file and a consumer in memory.
+    turn: Mutex<()>,
 }
 
 impl Repairer {
+    /// `secrets` is the folder of secrets.
+    pub fn new(stores: Arc<FileStores>, secrets: PathBuf) -> Self {
+        Self { stores, secrets, turn: Mutex::default() }
+    }
+
     /// Stages a file of a commit again. Nothing is decided or visible yet.
     pub async fn remake(&self, commit: &Commit, file: &FileRecord) -> Result<StagedUpload, Stop> {
+        let _turn = self.turn.lock().await;
         let plan = self.stores.plan(&commit.plan).await?;
         let transform = plan_transforms(&plan).await?;
         let store = self.stores.of(&commit.plan, file).await?;
@@ -47,16 +56,23 @@ impl Repairer {
             return Err(refuse(file, &format!("it is not below {}", store.location())));
         };
         let memory = context(&plan, &transform);
+        let topic =
+            Arc::new(TopicClient::new(&plan.source.kafka, &plan.source.topic, &self.secrets, &client_name(&plan))?);
         let remake = Remake {
             secrets: self.secrets.clone(),
             commit: commit.clone(),
             file: file.clone(),
             context: Arc::clone(&memory),
-            plan,
+            plan: plan.clone(),
             transform,
         };
         let work = tokio::task::spawn_blocking(move || remake.write());
         let lane = work.await.map_err(|error| refuse(file, &format!("making it again broke off: {error}")))??;
+        // Asked after the last record was read, as before a commit.
+        let info = describe(&topic).await?;
+        for range in &commit.ranges {
+            check_topic_id(&plan, Some(&range.topic_id), &info)?;
+        }
         let made = lane.finish().staged().await?;
         let [again] = made.files.as_slice() else {
             return Err(refuse(file, &format!("its source gives {} files now", made.files.len())));

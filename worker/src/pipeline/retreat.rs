@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use sluice_crds::condition::Reason;
 use sluice_crds::report::Phase;
 use tokio::sync::oneshot;
 
@@ -11,6 +12,7 @@ use super::lane::{self, LaneEvent};
 use super::window::{Failure, backoff};
 use super::{Pipeline, finished, start, stopped};
 use crate::error::Stop;
+use crate::ledger::Illegal;
 use crate::source::Command;
 
 impl Pipeline {
@@ -43,13 +45,26 @@ impl Pipeline {
         Ok(())
     }
 
+    /// The ledger refused a batch. Fails when this worker's plan is not the job's any more.
+    pub(super) fn voided(&self, illegal: &Illegal) -> Result<(), Stop> {
+        self.board.voided();
+        if matches!(illegal, Illegal::OtherPlan { .. }) {
+            let message = format!("a newer plan of this job is at work: {illegal}");
+            return Err(Stop::new(Reason::Superseded, message));
+        }
+        tracing::info!(%illegal, "the batch is void: another worker owns its partitions or committed them");
+        Ok(())
+    }
+
     /// Drops everything that is not decided and goes back to the ledger's positions, with all owned partitions.
     pub(super) async fn rewind(&mut self) -> Result<(), Stop> {
         if self.batch.is_some() {
             // A batch that is under way may already be decided: only its own end tells.
             match finished(&mut self.batch).await? {
                 BatchEnd::Published(committed, codes) => self.published(&committed, &codes).await,
-                BatchEnd::Nothing(_) | BatchEnd::Void(_) | BatchEnd::Failed(_) => {}
+                BatchEnd::Void(illegal) => self.voided(&illegal)?,
+                BatchEnd::Failed(failure) => tracing::warn!(error = %failure.stop, "a batch failed and is read again"),
+                BatchEnd::Nothing(_) => {}
             }
         }
         if *self.stop.borrow() {

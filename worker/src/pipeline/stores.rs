@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use sluice_crds::condition::Reason;
-use sluice_crds::plan::JobPlan;
+use sluice_crds::plan::{JobPlan, Location};
 use tokio::sync::Mutex;
 
 use crate::error::{Stop, chain};
@@ -64,30 +64,36 @@ impl Stores {
         }
     }
 
-    /// The store that a file lies in, if it is one of these.
-    fn of(&self, file: &FileRecord) -> Option<&Arc<Store>> {
-        let store = match file.role {
+    /// The store for files of this role.
+    fn of(&self, role: FileRole) -> Option<&Arc<Store>> {
+        match role {
             FileRole::Table => Some(&self.table),
             FileRole::DeadLetter => self.dead.as_ref(),
-        };
-        store.filter(|store| store.relative(&file.url).is_some())
+        }
     }
 }
 
 /// Where the files lie that a ledger names. A job's sink may have moved since a file was decided: it belongs where the plan
 /// of its commit wanted it, and the ledger has that plan.
 pub struct FileStores {
+    hash: String,
+    plan: Arc<JobPlan>,
     own: Arc<Stores>,
     ledger: Arc<Mutex<Ledger>>,
     secrets: PathBuf,
-    /// By the hash of their plan.
-    earlier: Mutex<BTreeMap<String, Arc<Stores>>>,
+    /// Of earlier plans, by hash and role.
+    earlier: Mutex<BTreeMap<(String, FileRole), Arc<Store>>>,
 }
 
 impl FileStores {
-    /// `own` are the stores of the plan at work; `secrets` is the folder of secrets, for the others.
-    pub fn new(own: Arc<Stores>, ledger: Arc<Mutex<Ledger>>, secrets: PathBuf) -> Self {
-        Self { own, ledger, secrets, earlier: Mutex::default() }
+    /// The plan at work with its hash and its stores; `secrets` is the folder of secrets, for earlier plans.
+    pub fn new(
+        (hash, plan): (String, Arc<JobPlan>),
+        own: Arc<Stores>,
+        ledger: Arc<Mutex<Ledger>>,
+        secrets: PathBuf,
+    ) -> Self {
+        Self { hash, plan, own, ledger, secrets, earlier: Mutex::default() }
     }
 
     /// The plan that a commit names.
@@ -100,34 +106,60 @@ impl FileStores {
     }
 
     /// The store of a file that a commit of this plan has decided.
-    ///
-    /// A file below the job's present locations is reached by its present plan: its secrets are the newer ones.
     pub async fn of(&self, plan: &str, file: &FileRecord) -> Result<Arc<Store>, Stop> {
-        if let Some(store) = self.own.of(file) {
-            return Ok(Arc::clone(store));
-        }
-        let mut earlier = self.earlier.lock().await;
-        if !earlier.contains_key(plan) {
-            earlier.insert(plan.to_owned(), Arc::new(self.open(plan, file).await?));
-        }
-        let stores = earlier.get(plan).and_then(|stores| stores.of(file));
-        stores.cloned().ok_or_else(|| {
+        let store = if plan == self.hash {
+            self.own.of(file.role).cloned()
+        } else {
+            let mut earlier = self.earlier.lock().await;
+            let key = (plan.to_owned(), file.role);
+            match earlier.get(&key) {
+                Some(store) => Some(Arc::clone(store)),
+                None => match self.open(plan, file).await? {
+                    Some(store) => Some(Arc::clone(earlier.entry(key).or_insert(store))),
+                    None => None,
+                },
+            }
+        };
+        store.filter(|store| store.relative(&file.url).is_some()).ok_or_else(|| {
             let message = format!("the ledger names the file {}, which lies below no location of its plan", file.url);
             Stop::new(Reason::DataLossRisk, message)
         })
     }
 
-    async fn open(&self, plan: &str, file: &FileRecord) -> Result<Stores, Stop> {
+    async fn open(&self, plan: &str, file: &FileRecord) -> Result<Option<Arc<Store>>, Stop> {
         let plan = self.plan(plan).await?;
-        Stores::open(&plan, &self.secrets).map_err(|stop| {
-            let message = format!(
-                "{} (an earlier plan of the job wrote {}: keep what it needs to get there until the ledger says that it is \
-                 published)",
-                stop.message, file.url
-            );
-            Stop { message, ..stop }
-        })
+        let Some(location) = place(&plan, file.role) else { return Ok(None) };
+        if place(&self.plan, file.role).is_some_and(|own| is_same(own, location)) {
+            // The secrets of the present plan are the newer ones.
+            return Ok(self.own.of(file.role).cloned());
+        }
+        match Store::open(location, &self.secrets) {
+            Ok(store) => Ok(Some(Arc::new(store))),
+            Err(error) => {
+                let stop = Stop::from(error);
+                let message = format!(
+                    "{} (an earlier plan of the job wrote {}: keep what it needs to get there until the ledger says that \
+                     it is published)",
+                    stop.message, file.url
+                );
+                Err(Stop { message, ..stop })
+            }
+        }
     }
+}
+
+/// Where files of this role go.
+fn place(plan: &JobPlan, role: FileRole) -> Option<&Location> {
+    match role {
+        FileRole::Table => Some(&plan.sink.location),
+        FileRole::DeadLetter => plan.dead_letter.as_ref().map(|dead| &dead.location),
+    }
+}
+
+/// Do the same urls name the same files in both? How one logs in there does not matter.
+fn is_same(one: &Location, other: &Location) -> bool {
+    let server = |location: &Location| location.s3.as_ref().map(|s3| (s3.endpoint.clone(), s3.region.clone()));
+    one.url == other.url && server(one) == server(other)
 }
 
 fn tell(finding: &Finding) {
@@ -136,5 +168,33 @@ fn tell(finding: &Finding) {
         Finding::NeverAborted { .. } | Finding::AbortedEarly { .. } => tracing::warn!("{finding}"),
         Finding::ServerAborts { .. } => tracing::info!("{finding}"),
         Finding::Unknown { why, .. } => tracing::info!(why = %chain(why), "{finding}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_crds::plan::S3Plan;
+
+    fn at(url: &str, endpoint: Option<&str>, connection: &str) -> Location {
+        let s3 = endpoint.map(|endpoint| S3Plan {
+            connection: connection.to_owned(),
+            endpoint: Some(endpoint.to_owned()),
+            region: "us-east-1".to_owned(),
+            path_style: true,
+            credentials: None,
+            trusted_certificates: Vec::new(),
+        });
+        Location { url: url.to_owned(), s3 }
+    }
+
+    #[test]
+    fn the_same_url_on_another_server_is_another_place() {
+        let here = at("s3://lake/t/", Some("http://a:9000"), "a");
+        assert!(is_same(&here, &at("s3://lake/t/", Some("http://a:9000"), "renamed")));
+        assert!(!is_same(&here, &at("s3://lake/t/", Some("http://b:9000"), "a")));
+        assert!(!is_same(&here, &at("s3://lake/", Some("http://a:9000"), "a")), "a folder above it");
+        assert!(!is_same(&here, &at("s3://lake/t/", None, "a")));
+        assert!(is_same(&at("file:///t/", None, ""), &at("file:///t/", None, "")));
     }
 }

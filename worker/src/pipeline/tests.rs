@@ -1,5 +1,6 @@
 //! The loop, with a reader that the test plays: what it does when events come at the worst moment.
 
+use crate::ledger::Illegal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +106,17 @@ async fn a_void_batch_and_a_failed_window_do_not_spoil_a_drain() {
     assert!(
         !played.commands.try_iter().any(|command| matches!(command, Command::Rewind { .. } | Command::Close { .. }))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_plan_is_old_ends_also_when_it_hears_of_it_on_its_way_back() {
+    let (mut pipeline, _played) = play(1, 0, |_| {}).await;
+    pipeline.from = BTreeMap::from([(0, 0)]);
+    let illegal = Illegal::OtherPlan { current: Some("new".to_owned()), found: "old".to_owned() };
+    pipeline.batch = Some(tokio::spawn(async { Ok(BatchEnd::Void(illegal)) }));
+    let failed = Stop { retry: true, ..Stop::new(Reason::SinkUnavailable, "no answer") };
+    let ended = tokio::time::timeout(PATIENCE, pipeline.open_window_failed(failed)).await.expect("an end in time");
+    assert_eq!(ended.unwrap_err().reason, Reason::Superseded);
 }
 
 #[tokio::test(flavor = "multi_thread")]

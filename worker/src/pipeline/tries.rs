@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::window::backoff;
-use crate::error::{Classified, Stop, chain};
+use crate::error::Stop;
 
 /// The tries of one operation that a plan allows.
 pub struct Tries {
@@ -22,18 +22,17 @@ impl Tries {
     /// Counts a failure and waits for the next try. Fails when there is none: another try cannot help, or all are used up.
     ///
     /// Hold no lock meanwhile: the waits are long.
-    pub async fn again(&mut self, error: &impl Classified) -> Result<(), Stop> {
+    pub async fn again(&mut self, error: impl Into<Stop>) -> Result<(), Stop> {
         self.failures += 1;
         let (failed, failures) = (self.failed, self.failures);
-        if !error.retry() || failures > self.most {
-            let mut stop = Stop { exit_code: error.exit_code(), ..Stop::new(error.reason(), chain(error)) };
-            if error.retry() {
-                stop.message = format!("{failed} after {failures} tries: {}", stop.message);
-            }
-            return Err(stop);
+        let error = error.into();
+        if !error.retry || failures > self.most {
+            let message =
+                if error.retry { format!("{failed} after {failures} tries: {}", error.message) } else { error.message };
+            return Err(Stop { retry: false, message, ..error });
         }
         let wait = backoff(self.first, failures);
-        tracing::warn!(error = %chain(error), failures, wait = ?wait, "{failed}; trying again");
+        tracing::warn!(%error, failures, wait = ?wait, "{failed}; trying again");
         tokio::time::sleep(wait).await;
         Ok(())
     }

@@ -37,38 +37,34 @@ pub fn read_again<E: From<SourceError>>(
     let config = client::reader_config(source, secrets, job, PREFETCH)?;
     let consumer: BaseConsumer<SourceContext> =
         client::create(&source.kafka.connection, &config, SourceContext::default())?;
-    let fault = |problem: String| SourceError::Internal { topic: source.topic.clone(), problem };
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&source.topic, partition, Offset::Offset(range.start))
-        .and_then(|()| consumer.assign(&list))
-        .map_err(|error| fault(describe(&error)))?;
+    read_from(&consumer, &source.topic, partition, range.start)?;
     let mut batch = RawBatch::new(partition);
+    let mut next = range.start;
     let mut heard = Instant::now();
+    // Did the broker have the whole range before it told of an end? A leader that is new may tell one that is too low.
+    let mut all_there = false;
     loop {
         match consumer.poll(Duration::from_millis(200)) {
-            Some(Err(KafkaError::PartitionEOF(_))) => break,
-            None | Some(Err(_)) if heard.elapsed() > SILENCE => {
-                return Err(SourceError::Unavailable {
-                    connection: source.kafka.connection.clone(),
-                    servers: source.kafka.bootstrap_servers.join(", "),
-                    doing: format!("reading partition {partition} again from offset {}", range.start),
-                    problem: "no record arrives".to_owned(),
-                }
-                .into());
-            }
+            Some(Err(KafkaError::PartitionEOF(_))) if all_there => break,
+            None | Some(Err(_)) if heard.elapsed() > SILENCE => return Err(silent(source, partition, next).into()),
             None => continue,
-            Some(Err(error)) => {
-                let next = batch.offsets().map_or(range.start, |read| read.end);
-                match failure(&consumer, &source.topic, partition, next, &error) {
-                    Some(failure) => return Err(failure.into()),
-                    None => continue,
-                }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                let ends = consumer.fetch_watermarks(&source.topic, partition, ANSWER);
+                all_there = ends.is_ok_and(|(_, end)| end >= range.end);
+                // The end is told once; from here it is told again.
+                read_from(&consumer, &source.topic, partition, next)?;
+                continue;
             }
+            Some(Err(error)) => match failure(&consumer, &source.topic, partition, next, &error) {
+                Some(failure) => return Err(failure.into()),
+                None => continue,
+            },
             Some(Ok(message)) => {
                 heard = Instant::now();
                 if message.offset() >= range.end {
                     break;
                 }
+                next = message.offset() + 1;
                 let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
                 batch.push(
                     message.offset(),
@@ -85,6 +81,27 @@ pub fn read_again<E: From<SourceError>>(
         }
     }
     if batch.is_empty() { Ok(()) } else { each(batch) }
+}
+
+fn read_from(
+    consumer: &BaseConsumer<SourceContext>,
+    topic: &str,
+    partition: i32,
+    offset: i64,
+) -> Result<(), SourceError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset))
+        .and_then(|()| consumer.assign(&list))
+        .map_err(|error| SourceError::Internal { topic: topic.to_owned(), problem: describe(&error) })
+}
+
+fn silent(source: &SourcePlan, partition: i32, next: i64) -> SourceError {
+    SourceError::Unavailable {
+        connection: source.kafka.connection.clone(),
+        servers: source.kafka.bootstrap_servers.join(", "),
+        doing: format!("reading partition {partition} again from offset {next}"),
+        problem: "no record arrives".to_owned(),
+    }
 }
 
 /// What an error means for the record at this offset; `None` when librdkafka mends it by itself.

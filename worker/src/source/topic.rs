@@ -133,10 +133,8 @@ impl TopicClient {
         let topic = &self.subject.topic;
         self.ask(doing, timeout, |timeout| {
             let answer = list_offsets(&self.consumer, topic, partitions, wanted, timeout);
-            if let Err(error) = &answer
-                && meaning(error.parts().0) == Meaning::UnknownTopic
-            {
-                // The client remembers a topic that was described when it was not there; this makes it look again.
+            if answer.is_err() {
+                // The client remembers a topic that was not there, and leaders that are gone; this makes it look again.
                 let _ = self.consumer.fetch_metadata(Some(topic), timeout);
             }
             answer

@@ -112,7 +112,8 @@ fn build(url: &str, bucket: &str, plan: &S3Plan, secrets: &FilePath) -> Result<(
     };
     let plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     if let Some(endpoint) = endpoint {
-        builder = builder.with_endpoint(endpoint);
+        // Also under the name that the environment's AWS_ENDPOINT_URL_S3 has, which would go before.
+        builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, &endpoint).with_endpoint(endpoint);
     }
     let retry = RetryConfig { max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
     let options = client_options(plan, secrets, plain)?;

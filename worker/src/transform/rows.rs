@@ -41,8 +41,8 @@ impl RowProgram {
         let origin = UInt32Array::from(origin);
         let mut run = Run { rows: &rows, origin: &origin, done: Vec::new(), kept: Vec::new(), refused: Vec::new() };
         self.part(&mut run, 0, rows.num_rows());
-        let Run { done, kept, refused: more, .. } = run;
-        let (output, origin) = self.joined(done, kept);
+        let Run { done, kept, refused: mut more, .. } = run;
+        let (output, origin) = self.joined(done, kept, &mut more);
         let filtered = (rows.num_rows() - more.len()).saturating_sub(output.num_rows()) as u64;
         if !more.is_empty() {
             refused.extend(more);
@@ -82,16 +82,32 @@ impl RowProgram {
         run.refused.push(Refused { row: run.origin.value(row), error });
     }
 
-    fn joined(&self, mut done: Vec<RecordBatch>, mut kept: Vec<UInt32Array>) -> (RecordBatch, UInt32Array) {
+    fn joined(
+        &self,
+        mut done: Vec<RecordBatch>,
+        mut kept: Vec<UInt32Array>,
+        refused: &mut Vec<Refused>,
+    ) -> (RecordBatch, UInt32Array) {
         if done.len() == 1
             && let (Some(rows), Some(origin)) = (done.pop(), kept.pop())
         {
             return (rows, origin);
         }
-        // Batches of one schema always concatenate, except beyond 2 GiB of strings, which no batch of records holds.
+        let origin: Vec<u32> = kept.iter().flat_map(UInt32Array::values).copied().collect();
         match concat_batches(&self.schema, &done) {
-            Ok(rows) => (rows, kept.iter().flat_map(UInt32Array::values).copied().collect::<Vec<_>>().into()),
-            Err(_) => (RecordBatch::new_empty(Arc::clone(&self.schema)), UInt32Array::from_iter_values([])),
+            Ok(rows) => (rows, origin.into()),
+            // Batches of one schema always concatenate, except beyond 2 GiB of strings in a column: an expression made
+            // them so long.
+            Err(error) => {
+                let error = RecordError {
+                    stage: Stage::Transform,
+                    code: "BatchTooLarge",
+                    message: error.to_string(),
+                    field: None,
+                };
+                refused.extend(origin.into_iter().map(|row| Refused { row, error: error.clone() }));
+                (RecordBatch::new_empty(Arc::clone(&self.schema)), UInt32Array::from_iter_values([]))
+            }
         }
     }
 }

@@ -200,7 +200,11 @@ impl World {
 
     /// The same of a plan that aggregates, or not.
     pub async fn audit_of(&self, aggregates: bool) {
-        let report = verify::verify(&self.ledger().await.history().await.expect("a history"), aggregates);
+        let history = self.ledger().await.history().await.expect("a history");
+        let commits = history.iter().filter(|_| aggregates);
+        let plans = commits
+            .filter_map(|(_, record, _)| if let Body::Commit(commit) = &record.body { Some(commit) } else { None });
+        let report = verify::verify(&history, &plans.map(|commit| commit.plan.clone()).collect());
         assert_eq!((report.problems, report.unpublished), (Vec::new(), Vec::new()));
     }
 }

@@ -12,6 +12,7 @@ use crate::error::STORE;
 use crate::ledger::record::{FileRole, PlanChange, SourceRange, Start};
 use crate::ledger::{Owner, Tuning};
 use crate::pipeline::stores::Stores;
+use crate::pipeline::testing;
 use crate::store::Store;
 use crate::testing::failing_store::{FailingStore, Fault, Op};
 
@@ -36,8 +37,9 @@ async fn ledger(objects: &Arc<FailingStore>) -> Ledger {
 async fn committer(objects: &Arc<FailingStore>, table: &Arc<Store>, retries: (u32, Duration)) -> Arc<Committer> {
     let ledger = Arc::new(Mutex::new(ledger(objects).await));
     let stores = Arc::new(Stores { table: Arc::clone(table), dead: None, checkpoint: Arc::clone(table) });
-    let stores = Arc::new(FileStores::new(stores, Arc::clone(&ledger), PathBuf::new()));
-    let repairer = Repairer { stores: Arc::clone(&stores), secrets: PathBuf::new() };
+    let current = ("p".to_owned(), Arc::new(testing::plan("kafka:9092", std::path::Path::new("/t"))));
+    let stores = Arc::new(FileStores::new(current, stores, Arc::clone(&ledger), PathBuf::new()));
+    let repairer = Repairer::new(Arc::clone(&stores), PathBuf::new());
     Arc::new(Committer {
         ledger,
         stores,
