@@ -14,7 +14,7 @@ use sluice_crds::report::WorkerReport;
 use sluice_crds::resolve::{ResolveContext, resolve};
 use sluice_worker::error::Stop;
 use sluice_worker::ledger::record::Body;
-use sluice_worker::ledger::{Ledger, verify};
+use sluice_worker::ledger::{Ledger, LedgerError, verify};
 use sluice_worker::pipeline::stores::Stores;
 use sluice_worker::pipeline::{self, WorkerOptions};
 use sluice_worker::report::Board;
@@ -163,14 +163,24 @@ impl World {
     }
 
     pub async fn ledger(&self) -> Ledger {
+        self.find_ledger().await.expect("a ledger")
+    }
+
+    /// A worker that was just started may not have one yet.
+    async fn find_ledger(&self) -> Result<Ledger, LedgerError> {
         let (objects, prefix) = self.stores().checkpoint.objects();
-        Ledger::open_existing(objects, prefix, &self.plan("").checkpoint.url).await.expect("a ledger")
+        Ledger::open_existing(objects, prefix, &self.plan("").checkpoint.url).await
     }
 
     /// Waits until the ledger has this many offsets.
     pub async fn until_committed(&self, offsets: i64) {
         let wait = async {
-            while self.ledger().await.state().positions.values().map(|position| position.next).sum::<i64>() < offsets {
+            loop {
+                let ledger = self.find_ledger().await;
+                let read = |ledger: Ledger| ledger.state().positions.values().map(|at| at.next).sum::<i64>();
+                if ledger.map_or(0, read) >= offsets {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
