@@ -111,7 +111,17 @@ async fn the_group_is_told_of_what_is_visible_and_of_nothing_else() {
     world.produce(&good(50));
     die(&world, &plan, "publish.before").await;
     assert_ne!(told_to_the_group(&plan), Some(50), "decided, but not visible");
-    world.run_to_the_end(&plan).await.expect("the next worker publishes");
+    let next = world.start(continuous(&world));
+    next.until(|report| !report.partitions.is_empty()).await;
+    assert_eq!(world.ids().len(), 50, "the next worker publishes");
+    let told = async {
+        while told_to_the_group(&plan) != Some(50) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("it tells the group when it gets a partition");
+    next.drain().await.expect("drains");
+    world.run_to_the_end(&plan).await.expect("the first run ends where it was to end");
     world.produce(&good(20));
     world.run_to_the_end(&plan).await.expect("a batch of its own");
     assert_eq!(told_to_the_group(&plan), Some(70));
