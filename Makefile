@@ -65,10 +65,14 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 mutants: setup-build $(if $(SLUICE_MUTANTS_E2E),setup)
 	python3 worker/tests/mutants/run.py $(MUTANT)
 
+# Some tests of the worker's library need the real servers. This says which program holds them.
+WORKER_TESTS = cargo test --release --workspace --lib --no-run --message-format=json-render-diagnostics | python3 -c \
+	'import json, sys; [print(m["executable"]) for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "sluice_worker"]'
+
 # One test alone: make e2e TEST=kill_nine. See e2e/tests/e2e/main.rs for the variables.
 # Several at a time, however few the cores are: most of a test is waiting for sessions, sockets and windows.
 e2e: setup build
-	cargo test --release --workspace --test e2e -- --test-threads=3 --nocapture $(TEST)
+	SLUICE_WORKER_TESTS="$$($(WORKER_TESTS))" cargo test --release --workspace --test e2e -- --test-threads=3 --nocapture $(TEST)
 
 soak: export SLUICE_ROUNDS ?= 100
 soak: export SLUICE_KILLS ?= 1000

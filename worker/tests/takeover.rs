@@ -113,7 +113,7 @@ async fn the_group_is_told_of_what_is_visible_and_of_nothing_else() {
     assert_ne!(told_to_the_group(&plan), Some(50), "decided, but not visible");
     let next = world.start(continuous(&world));
     next.until(|report| !report.partitions.is_empty()).await;
-    assert_eq!(world.ids().len(), 50, "the next worker publishes");
+    assert_eq!(world.ids(), all_of(50), "the next worker publishes");
     let told = async {
         while told_to_the_group(&plan) != Some(50) {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -15,8 +15,9 @@ use sluice_e2e::worker::Worker;
 use sluice_e2e::world::{World, promise};
 
 const WORKERS: i32 = 16;
-/// Seconds that hardly any commit may wait. Sixteen workers on two busy processors need a quarter of it.
-const NOBODY_STARVES: f64 = 2.0;
+/// Seconds that hardly any commit may wait. Sixteen workers on two processors need a tenth of it; the rest is for whatever
+/// else the machine has to do, and what was needed is printed.
+const NOBODY_STARVES: f64 = 10.0;
 /// Commits that are looked at.
 const COMMITS: usize = 160;
 

@@ -12,15 +12,16 @@ use sluice_e2e::world::{World, promise, promise_on};
 const STORE: &str = "a_file_on_a_real_server_is_invisible_until_it_is_published_and_publishing_is_idempotent";
 const SOURCE: &str = "transactions_are_read_committed_and_a_refused_login_is_named";
 
-/// Runs one test of the worker's library that is marked as ignored. Cargo knows which program holds it, and compiles it
-/// if `make test` has not done so.
+/// Runs one test of the worker's library that is marked as ignored. `make e2e` says which program holds it; Cargo would
+/// compile everything again when it is asked from in here, for another environment.
 async fn run(world: &World, test: &str, variables: Vec<(&'static str, String)>) -> Result<()> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--release", "--workspace", "--lib", "--", "--ignored", "--nocapture", test]);
-    cargo.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).envs(variables);
-    let output = tokio::task::spawn_blocking(move || cargo.output()).await?.context("cannot start cargo")?;
+    let program = std::env::var_os("SLUICE_WORKER_TESTS").context("SLUICE_WORKER_TESTS is not set: run `make e2e`")?;
+    let mut program = Command::new(program);
+    program.args(["--ignored", "--nocapture", test]);
+    program.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../worker")).envs(variables);
+    let output = tokio::task::spawn_blocking(move || program.output()).await?.context("cannot start the program")?;
     let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).join("\n");
-    fs::write(world.folder().join("cargo.log"), &text)?;
+    fs::write(world.folder().join("test.log"), &text)?;
     // A name that fits no test is no failure for the test program.
     let ran = text.matches("test result: ok. 1 passed").count();
     ensure!(output.status.success() && ran == 1, "{test}: {ran} passed\n{text}");
