@@ -59,7 +59,7 @@ mod tests {
 
     /// Not a test by itself: the process that the next test starts.
     #[test]
-    #[ignore = "ends its process"]
+    #[ignore = "ends its process: another test runs it in one of its own"]
     fn a_process_that_meets_an_armed_point() {
         super::arm().unwrap();
         super::point("fault.test.other");

@@ -3,7 +3,8 @@
 //! `make e2e` runs some at a time: each has its own topics, group and bucket, and whatever breaks a broker or a store has
 //! one of its own. One test alone: `make e2e TEST=kill_nine`.
 //! `SLUICE_SEED` repeats a run, `SLUICE_ROUNDS` and `SLUICE_KILLS` make those longer that go in rounds;
-//! `SLUICE_NO_MOUNT` leaves out the one that mounts a small disk.
+//! `SLUICE_NO_MOUNT` leaves out the one that mounts a small disk. `make e2e` sets
+//! `SLUICE_WORKER_TESTS`: the program with the worker's own tests, some of which need the real servers.
 
 mod bad_inputs;
 mod bounded_run_over_a_rebalance;

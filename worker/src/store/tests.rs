@@ -407,7 +407,7 @@ async fn the_objects_of_a_location_can_be_created_once() {
 /// The same life on a real server, and its words to a wrong secret. For example
 /// `ROOT_ACCESS_KEY=sluice ROOT_SECRET_KEY=sluice-secret versitygw --port 127.0.0.1:7070 posix DIR`, with a folder DIR/lake.
 #[tokio::test]
-#[ignore = "needs SLUICE_TEST_S3=http(s)://host:port with bucket lake, user sluice, secret sluice-secret; SLUICE_TEST_S3_CA=ca.pem for TLS"]
+#[ignore = "make e2e runs it; needs SLUICE_TEST_S3=http(s)://host:port with bucket lake, user sluice, secret sluice-secret; SLUICE_TEST_S3_CA=ca.pem for TLS"]
 async fn a_file_on_a_real_server_is_invisible_until_it_is_published_and_publishing_is_idempotent() {
     let dir = tempfile::tempdir().unwrap();
     let secret = |name: &str, text: &str| {

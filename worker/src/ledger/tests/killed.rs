@@ -7,7 +7,7 @@ const FOLDER: &str = "SLUICE_TEST_LEDGER";
 
 /// Not a test by itself: the process that the next test starts.
 #[tokio::test]
-#[ignore = "ends its process"]
+#[ignore = "ends its process: another test runs it in one of its own"]
 async fn a_process_that_decides_one_record() {
     let folder = std::env::var(FOLDER).unwrap();
     let store = Arc::new(object_store::local::LocalFileSystem::new_with_prefix(folder).unwrap());

@@ -5,7 +5,7 @@ use super::*;
 /// Needs a real broker: `SLUICE_TEST_KAFKA` is a plaintext listener, `SLUICE_TEST_KAFKA_SASL` a listener with TLS and SASL PLAIN, and
 /// `SLUICE_TEST_KAFKA_CA` the folder of its `ca.crt`.
 #[test]
-#[ignore = "needs a real broker"]
+#[ignore = "needs a real broker: make e2e runs it"]
 #[allow(clippy::too_many_lines)] // One broker, one story.
 fn transactions_are_read_committed_and_a_refused_login_is_named() {
     let servers = std::env::var("SLUICE_TEST_KAFKA").expect("SLUICE_TEST_KAFKA");
