@@ -41,8 +41,12 @@ pub(super) fn client_config(kafka: &KafkaPlan, secrets: &Path, job: &str) -> Res
     Ok(config)
 }
 
-/// Properties of the reader, a member of the group. Half of `prefetch` bytes may lie in librdkafka's queue, the other half
-/// in the fetch that is under way.
+/// What librdkafka holds at most, in fetches: what is being taken and what has come meanwhile are the limit of its queue
+/// and the fetch that was allowed just below it, each; one more is under way. Around each record lie 500 bytes of its own,
+/// which for records of 250 bytes is twice their size.
+const FETCHES_IN_MEMORY: u64 = 2 * 2 * 3 + 1;
+
+/// Properties of the reader, a member of the group, for which librdkafka holds about `prefetch` bytes.
 pub(super) fn reader_config(
     source: &SourcePlan,
     secrets: &Path,
@@ -52,9 +56,9 @@ pub(super) fn reader_config(
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
     let mut config = ClientConfig::new();
-    let queued = (prefetch / 2 / KIB).clamp(64, 1024 * KIB);
     // Large fetches cost the least CPU; a partition never takes more than a quarter of what a fetch may hold.
-    let fetch = (prefetch / 2).clamp(256 * KIB, 64 * MIB);
+    let fetch = (prefetch / FETCHES_IN_MEMORY).clamp(256 * KIB, 64 * MIB);
+    let queued = fetch / KIB;
     let per_partition = (fetch / 4).clamp(64 * KIB, 16 * MIB);
     for (property, value) in [
         ("group.id", source.group_id.as_str()),

@@ -203,11 +203,6 @@ impl Assembly {
             .min()
     }
 
-    /// Is a batch closed and not handed on?
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
     /// Closed batches, in the order in which they were closed.
     pub(super) fn take_ready(&mut self) -> Vec<RawBatch> {
         std::mem::take(&mut self.ready)
@@ -291,7 +286,7 @@ mod tests {
         assembly.accept(message(0, 0, b"x"), start);
         assert_eq!(assembly.deadline(), Some(start + SIZE.linger));
         assembly.expire(start + SIZE.linger / 2);
-        assert!(!assembly.has_ready());
+        assert!(assembly.take_ready().is_empty());
         assembly.expire(start + SIZE.linger);
         assert_eq!(offsets(&assembly.take_ready()), [vec![0]]);
         assert_eq!(assembly.deadline(), None);

@@ -14,9 +14,6 @@ use crate::source::error::{Meaning, SourceError, describe, meaning};
 use crate::source::native::{Event, Flow};
 use crate::source::topic::list_offsets;
 
-/// Events after which the loop looks at commands again.
-const EVENTS_PER_TURN: usize = 8192;
-
 /// The longest that a question to the brokers may hold up the loop.
 const QUESTION: Duration = Duration::from_secs(1);
 
@@ -31,15 +28,14 @@ struct Noted {
 }
 
 impl ReadLoop {
-    /// Takes what is there, until a batch is full.
+    /// Takes all that is there. To leave a rest would be no thrift: during the call the queue is empty for librdkafka, which
+    /// then fetches; with a rest put back each time, a slow worker would have the whole topic in memory.
     pub(super) fn take(&mut self) {
         let wait = self.assembly.deadline().map_or(WAIT, |at| at.saturating_duration_since(Instant::now()).min(WAIT));
         let (assembly, context) = (&mut self.assembly, self.consumer.context());
         let mut noted: Vec<Noted> = Vec::new();
         let mut now = None;
-        let mut left = EVENTS_PER_TURN;
         let taken = self.queue.poll(wait, |event| {
-            left -= 1;
             match event {
                 Event::Message(message) => assembly.accept(message, *now.get_or_insert_with(Instant::now)),
                 Event::Eof { partition, offset } => {
@@ -56,7 +52,7 @@ impl ReadLoop {
                     return Flow::Stop;
                 }
             }
-            if left == 0 || assembly.has_ready() { Flow::Stop } else { Flow::Continue }
+            Flow::Continue
         });
         if taken == 0 {
             // A partition whose fetcher was just stopped may have lost its way to the queue.
