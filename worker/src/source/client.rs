@@ -56,8 +56,9 @@ pub(super) fn reader_config(
     const KIB: u64 = 1024;
     const MIB: u64 = 1024 * KIB;
     let mut config = ClientConfig::new();
-    // Large fetches cost the least CPU; a partition never takes more than a quarter of what a fetch may hold.
-    let fetch = (prefetch / FETCHES_IN_MEMORY).clamp(256 * KIB, 64 * MIB);
+    // Large fetches cost the least CPU; a partition never takes more than a quarter of what a fetch may hold. librdkafka
+    // refuses less than its `message.max.bytes`, a million.
+    let fetch = (prefetch / FETCHES_IN_MEMORY).clamp(MIB, 64 * MIB);
     let queued = fetch / KIB;
     let per_partition = (fetch / 4).clamp(64 * KIB, 16 * MIB);
     for (property, value) in [
