@@ -38,6 +38,21 @@ async fn a_window_that_closes_while_a_partition_is_lost_is_dropped_as_a_whole() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_over_which_the_topic_was_made_again_is_not_committed() {
+    let (mut pipeline, played) = play(1, 10, |plan| plan.window.max_records = Some(10)).await;
+    // When the worker started, the name was that of another topic.
+    "AAAAAAAAAAAAAAAAAAAAAA".clone_into(&mut pipeline.topic_id);
+    let running = run(pipeline);
+    played.assign(&[0]);
+    played.read(0, 0..10, GOOD);
+    played.close(&[(0, 10)]);
+    let (pipeline, outcome) = ended(running).await;
+    assert_eq!(outcome.unwrap_err().reason, Reason::TopicRecreated);
+    assert_eq!(commits(&pipeline).await, []);
+    assert_eq!((played.files(".parquet"), played.files(".inprogress")), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_partition_counts_only_where_the_reader_stands_now() {
     let (pipeline, played) = play(1, 10, |plan| plan.mode = Mode::UntilCaughtUp).await;
     let running = run(pipeline);
