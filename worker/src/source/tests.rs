@@ -47,8 +47,13 @@ impl World {
 
     /// Appends records whose values are their numbers.
     fn produce(&self, topic: &str, partition: i32, numbers: std::ops::Range<i64>) {
+        self.produce_sized(topic, partition, numbers, 0);
+    }
+
+    /// The same with as many zeros in front as make this many bytes.
+    fn produce_sized(&self, topic: &str, partition: i32, numbers: std::ops::Range<i64>, size: usize) {
         for number in numbers {
-            let value = number.to_string();
+            let value = format!("{number:0size$}");
             let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(&value);
             self.producer.send(record).map_err(|(error, _)| error).unwrap();
         }
