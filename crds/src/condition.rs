@@ -48,6 +48,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason of this word, as conditions, messages and reports spell it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        serde_json::from_value(serde_json::Value::from(word)).ok()
+    }
+
     /// The word as it stands in conditions, messages and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -169,6 +174,16 @@ pub enum StateReason {
     CertificateInvalid,
     /// An object of the same name exists and belongs to somebody else.
     NameConflict,
+    /// References are resolved, transforms are planned, the sink's schema fits.
+    Valid,
+    /// The lag is within its target.
+    WithinTarget,
+    /// As many workers as were wanted.
+    NotLimited,
+    /// Records were refused and kept aside.
+    DeadLetters,
+    /// No record was refused.
+    NoDeadLetters,
 }
 
 impl StateReason {
@@ -197,6 +212,11 @@ impl StateReason {
             Self::Unreachable => "Unreachable",
             Self::CertificateInvalid => "CertificateInvalid",
             Self::NameConflict => "NameConflict",
+            Self::Valid => "Valid",
+            Self::WithinTarget => "WithinTarget",
+            Self::NotLimited => "NotLimited",
+            Self::DeadLetters => "DeadLetters",
+            Self::NoDeadLetters => "NoDeadLetters",
         }
     }
 }

@@ -10,11 +10,14 @@ pub use kafka::{
 };
 pub use s3::{AccessStyle, EncryptionType, S3Connection, S3Encryption};
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::plan::SecretFile;
 use crate::reference;
 use crate::units::Duration;
 
@@ -51,6 +54,44 @@ pub struct ConnectionSpec {
     /// How often the connection is tested besides after each change of the spec or of its secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+}
+
+impl ConnectionSpec {
+    /// The files of Secrets that this connection names, whatever a release makes of them.
+    pub fn secret_files(&self) -> BTreeSet<SecretFile> {
+        let mut files = BTreeSet::new();
+        let mut add = |secret: &str, keys: &[&str]| {
+            let file = |key: &&str| SecretFile { secret_name: secret.to_owned(), key: (*key).to_owned() };
+            files.extend(keys.iter().map(file));
+        };
+        let kafka = self.kafka.as_ref();
+        let s3 = self.s3.as_ref();
+        let registry = kafka.and_then(|kafka| kafka.schema_registry.as_ref());
+        let tls = [
+            kafka.and_then(|kafka| kafka.tls.as_ref()),
+            s3.and_then(|s3| s3.tls.as_ref()),
+            registry.and_then(|registry| registry.tls.as_ref()),
+        ];
+        for certificate in tls.into_iter().flatten().flat_map(|tls| tls.trusted_certificates.iter().flatten()) {
+            add(&certificate.secret_name, &[&certificate.certificate]);
+        }
+        let login = kafka.and_then(|kafka| kafka.authentication.as_ref());
+        let basic = registry.and_then(|registry| registry.authentication.as_ref()).map(|basic| &basic.password_secret);
+        for it in login.and_then(|login| login.password_secret.as_ref()).into_iter().chain(basic) {
+            add(&it.secret_name, &[&it.password]);
+        }
+        if let Some(it) = login.and_then(|login| login.certificate_and_key.as_ref()) {
+            add(&it.secret_name, &[&it.certificate, &it.key]);
+        }
+        if let Some(it) = login.and_then(|login| login.client_secret.as_ref()) {
+            add(&it.secret_name, &[&it.key]);
+        }
+        let keys = s3.and_then(|s3| s3.credentials.as_ref());
+        for it in login.and_then(|login| login.credentials.as_ref()).into_iter().chain(keys) {
+            add(&it.secret_name, &[&it.access_key_id, &it.secret_access_key]);
+        }
+        files
+    }
 }
 
 /// When a connection is tested.

@@ -3,7 +3,7 @@
 //! `resolve` makes it; the operator stores it in a ConfigMap, `sluice run` keeps it in memory, and the ledger keeps a
 //! copy under its hash, because a file of a commit can be made again only with the plan that made it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -47,6 +47,42 @@ pub struct JobPlan {
     pub retries: RetriesPlan,
     /// Bytes that a worker may hold in prefetch, open row groups and parts in flight.
     pub memory_budget: u64,
+}
+
+impl JobPlan {
+    /// The files of Secrets that a worker reads.
+    pub fn secret_files(&self) -> BTreeSet<SecretFile> {
+        let mut files = BTreeSet::new();
+        let kafka = &self.source.kafka;
+        files.extend(kafka.tls.iter().flat_map(|tls| tls.trusted_certificates.iter().cloned()));
+        files.extend(kafka.authentication.iter().flat_map(KafkaAuthentication::secret_files));
+        let dead_letter = self.dead_letter.as_ref().map(|dead| &dead.location);
+        for s3 in [Some(&self.sink.location), Some(&self.checkpoint), dead_letter].into_iter().flatten() {
+            let Some(s3) = &s3.s3 else { continue };
+            files.extend(s3.trusted_certificates.iter().cloned());
+            files.extend(s3.credentials.iter().flat_map(|keys| [&keys.access_key_id, &keys.secret_access_key]).cloned());
+        }
+        files
+    }
+
+    /// The names of the connections that a worker uses: that of the source, and those of the stores.
+    pub fn connections(&self) -> (&str, BTreeSet<&str>) {
+        let dead_letter = self.dead_letter.as_ref().map(|dead| &dead.location);
+        let stores = [Some(&self.sink.location), Some(&self.checkpoint), dead_letter];
+        let stores = stores.into_iter().flatten().filter_map(|store| Some(store.s3.as_ref()?.connection.as_str()));
+        (&self.source.kafka.connection, stores.collect())
+    }
+}
+
+impl KafkaAuthentication {
+    fn secret_files(&self) -> Vec<SecretFile> {
+        match self {
+            Self::Tls { certificate, key } => vec![certificate.clone(), key.clone()],
+            Self::Plain { password, .. } | Self::ScramSha256 { password, .. } | Self::ScramSha512 { password, .. } => {
+                vec![password.clone()]
+            }
+        }
+    }
 }
 
 /// The name of a plan in the ledger: the first 32 hexadecimal digits of a SHA-256 over its canonical JSON.

@@ -1,4 +1,8 @@
-//! What a worker tells over `GET /report`.
+//! What a worker and an agent tell over `GET /report`.
+
+mod agent;
+
+pub use agent::{AgentReport, ConnectionReport, Finding, JobReport, LagReport, LedgerReport, PlanCheck, TableReport};
 
 use std::collections::BTreeMap;
 
