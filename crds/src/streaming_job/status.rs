@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::reference;
 
 /// What is known of a job. `Ready` is about data that was committed, not about pods that exist.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct StreamingJobStatus {

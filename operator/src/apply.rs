@@ -1,0 +1,150 @@
+//! Server-side apply of one object, without ever taking what belongs to somebody else.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use serde_json::json;
+use sluice_crds::reference::ObjectKey;
+
+use crate::error::Error;
+use crate::live::Live;
+use crate::names::MANAGER;
+use crate::object::{Address, Object};
+
+/// Whose an object is.
+#[derive(Debug, Clone)]
+pub enum Owner {
+    /// One object is the controller of what it owns.
+    Controller {
+        /// Kind of the owner.
+        kind: &'static str,
+        /// The owner.
+        key: ObjectKey,
+        /// Its UID.
+        uid: String,
+    },
+    /// All objects of one kind in the namespace own it together.
+    Shared {
+        /// Kind of the owners.
+        kind: &'static str,
+    },
+}
+
+/// What a live object is to us.
+#[derive(Debug, PartialEq, Eq)]
+enum Claim {
+    Ours,
+    /// It belonged to an owner of the same name that was deleted.
+    Orphan,
+    Foreign,
+}
+
+impl Owner {
+    fn claim(&self, metadata: &ObjectMeta) -> Claim {
+        let owners = metadata.owner_references.as_deref().unwrap_or_default();
+        match self {
+            Self::Controller { kind, key, uid } => {
+                match owners.iter().find(|owner| owner.controller == Some(true)) {
+                    Some(owner) if owner.uid == *uid => Claim::Ours,
+                    Some(owner) if owner.kind == *kind && owner.name == key.name => Claim::Orphan,
+                    _ => Claim::Foreign,
+                }
+            }
+            Self::Shared { kind } => {
+                let labels = metadata.labels.as_ref();
+                let managed = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
+                let ours = managed.is_some_and(|by| by == MANAGER) && owners.iter().all(|owner| owner.kind == *kind);
+                if ours { Claim::Ours } else { Claim::Foreign }
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Controller { kind, key, .. } => format!("{kind} {key}"),
+            Self::Shared { kind } => format!("the {kind}s of the namespace"),
+        }
+    }
+}
+
+/// Makes an object what it should be; does nothing when it is so already.
+pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<(), Error> {
+    let (hash, address) = (object.hash(), &object.address);
+    if live.is_applied(address, &hash) {
+        return Ok(());
+    }
+    let known = owned(client, live, owner, object).await?;
+    let mut body = object.body.clone();
+    if let Some(metadata) = &known {
+        // A precondition: an object that was made again in the meantime is not the one that we looked at.
+        body["metadata"]["uid"] = json!(metadata.uid);
+    }
+    let mut parameters = PatchParams::apply(MANAGER);
+    // A new object is not forced: whoever makes one of the same name at this very moment keeps it.
+    parameters.force = known.is_some();
+    let answer = object.api(client).patch(&address.key.name, &parameters, &Patch::Apply(&body)).await;
+    match answer {
+        Ok(applied) => {
+            tracing::debug!(kind = address.kind, object = %address.key, "applied");
+            live.applied(address.clone(), hash, &applied.metadata);
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 && known.is_none() => Err(conflict(owner, address)),
+        Err(source) => {
+            live.forget(address);
+            Err(Error::Apply { kind: address.kind.clone(), key: address.key.clone(), source })
+        }
+    }
+}
+
+/// The metadata of the live object, when it is ours; nothing when there is none.
+async fn owned(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<Option<ObjectMeta>, Error> {
+    let address = &object.address;
+    let metadata = match live.get(address) {
+        Some(metadata) => Some(metadata),
+        None => match object.api(client).get_metadata_opt(&address.key.name).await {
+            Ok(found) => found.map(|found| found.metadata),
+            Err(source) => return Err(Error::Read { kind: address.kind.clone(), key: address.key.clone(), source }),
+        },
+    };
+    let Some(metadata) = metadata else { return Ok(None) };
+    match owner.claim(&metadata) {
+        Claim::Foreign => Err(conflict(owner, address)),
+        Claim::Ours if metadata.deletion_timestamp.is_none() => Ok(Some(metadata)),
+        Claim::Ours | Claim::Orphan => {
+            Err(Error::StillDeleting { kind: address.kind.clone(), key: address.key.clone() })
+        }
+    }
+}
+
+fn conflict(owner: &Owner, address: &Address) -> Error {
+    Error::NameConflict { kind: address.kind.clone(), key: address.key.clone(), owner: owner.name() }
+}
+
+/// Changes some fields of an object that is known to be ours.
+pub async fn change(client: &Client, object: &Object, uid: &str, fields: &serde_json::Value) -> Result<(), Error> {
+    let mut body = fields.clone();
+    body["metadata"] = json!({"uid": uid});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let address = &object.address;
+    match object.api(client).patch(&address.key.name, &parameters, &Patch::Merge(&body)).await {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::Apply { kind: address.kind.clone(), key: address.key.clone(), source }),
+    }
+}
+
+/// Deletes an object that is known to be ours. It stays until what it owns is gone. One that is gone is fine.
+pub async fn delete(client: &Client, object: &Object, uid: &str) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let parameters = DeleteParams {
+        preconditions: Some(preconditions),
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        ..DeleteParams::default()
+    };
+    let address = &object.address;
+    match object.api(client).delete(&address.key.name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(Error::Delete { kind: address.kind.clone(), key: address.key.clone(), source }),
+    }
+}

@@ -1,0 +1,98 @@
+//! What all reconciles share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use sluice_crds::reference::ObjectKey;
+
+use crate::caches::Caches;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::names::MANAGER;
+use crate::reports::Reports;
+use crate::settings::{PodSettings, Settings};
+
+/// See the module.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What the watches show.
+    pub caches: Caches,
+    /// What the operator made.
+    pub live: Arc<Live>,
+    /// Asks pods.
+    pub reports: Reports,
+    /// Writes events.
+    pub recorder: Recorder,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// What pods run.
+    pub pods: PodSettings,
+    /// UID of the namespace `kube-system`: whose ledgers these are.
+    pub cluster: String,
+    failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
+    written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
+}
+
+impl Context {
+    /// A context.
+    pub fn new(
+        client: Client,
+        settings: &Settings,
+        cluster: String,
+        metrics: Arc<Metrics>,
+        caches: Caches,
+        live: Arc<Live>,
+    ) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(settings.pod_name.clone()) };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            caches,
+            live,
+            reports: Reports::default(),
+            metrics,
+            pods: settings.pods.clone(),
+            cluster,
+            failures: Mutex::default(),
+            written: Mutex::default(),
+        }
+    }
+
+    /// Counts a failure; the answer is how many there were in a row before.
+    pub fn failed(&self, kind: &'static str, key: ObjectKey) -> u32 {
+        let mut failures = locked(&self.failures);
+        let count = failures.entry((kind, key)).or_default();
+        *count += 1;
+        *count - 1
+    }
+
+    /// Ends a row of failures.
+    pub fn succeeded(&self, kind: &'static str, key: &ObjectKey) {
+        locked(&self.failures).remove(&(kind, key.clone()));
+    }
+
+    /// Keeps a status that was just written over this version of the object, until the watch shows it.
+    pub fn wrote(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
+        locked(&self.written).insert(uid.to_owned(), (version, status));
+    }
+
+    /// The status that was written over this very version of the object: the cache does not show it yet.
+    ///
+    /// Without it, the transition that was just told would be told again.
+    pub fn last_written(&self, uid: &str, version: Option<&str>) -> Option<serde_json::Value> {
+        let mut written = locked(&self.written);
+        let (base, status) = written.get(uid)?;
+        if base.as_deref() == version {
+            return Some(status.clone());
+        }
+        written.remove(uid);
+        None
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

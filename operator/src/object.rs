@@ -1,0 +1,80 @@
+//! An object as it is applied: JSON, with what is needed to address it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, Resource};
+use serde_json::Value;
+use sluice_crds::reference::ObjectKey;
+
+use crate::names;
+
+/// A kind and a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// The kind, such as `ConfigMap`.
+    pub kind: String,
+    /// Namespace and name.
+    pub key: ObjectKey,
+}
+
+/// An object that should be there.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// What it is called.
+    pub address: Address,
+    /// Where it is served.
+    pub resource: ApiResource,
+    /// All of it.
+    pub body: Value,
+}
+
+impl Object {
+    /// An object of this kind. `parts` are its members besides kind and metadata, such as `spec`; `metadata` are added to.
+    pub fn new<K: Resource<DynamicType = ()>>(key: ObjectKey, metadata: Value, parts: Value) -> Self {
+        let mut body = parts;
+        body["apiVersion"] = K::api_version(&()).into();
+        body["kind"] = K::kind(&()).into();
+        body["metadata"] = metadata;
+        body["metadata"]["name"] = key.name.as_str().into();
+        body["metadata"]["namespace"] = key.namespace.as_str().into();
+        let address = Address { kind: K::kind(&()).into_owned(), key };
+        Self { address, resource: ApiResource::erase::<K>(&()), body }
+    }
+
+    /// An object that is there already: only its name matters.
+    pub fn existing<K: Resource<DynamicType = ()>>(object: &K) -> Self {
+        Self::new::<K>(ObjectKey::of(object.meta()), Value::Object(serde_json::Map::new()), Value::Object(serde_json::Map::new()))
+    }
+
+    /// Its address in the API.
+    pub fn api(&self, client: &Client) -> Api<DynamicObject> {
+        Api::namespaced_with(client.clone(), &self.address.key.namespace, &self.resource)
+    }
+
+    /// Changes with everything that would be applied.
+    pub fn hash(&self) -> String {
+        names::hash(self.body.to_string().as_bytes())
+    }
+}
+
+/// Tells apart the states of a live object. Where the API server counts generations, a change of status is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    uid: Option<String>,
+    version: String,
+}
+
+impl Mark {
+    /// The mark of these metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let version = metadata.generation.map(|generation| generation.to_string());
+        let version = version.or_else(|| metadata.resource_version.clone()).unwrap_or_default();
+        Self { uid: metadata.uid.clone(), version }
+    }
+
+    /// Is this another object, or a later state of the same one? What cannot be compared counts as later, which costs a request.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        let numbers = (self.version.parse::<u64>(), other.version.parse::<u64>());
+        self.uid != other.uid || !matches!(numbers, (Ok(ours), Ok(others)) if ours <= others)
+    }
+}

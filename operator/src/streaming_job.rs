@@ -1,0 +1,236 @@
+//! The reconcile of a `StreamingJob`.
+
+pub mod build;
+pub mod dereference;
+pub mod observe;
+pub mod rollout;
+pub mod status;
+pub mod template;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use serde_json::json;
+use sluice_crds::condition::ConditionType;
+use sluice_crds::reference::ObjectKey;
+use sluice_crds::streaming_job::{StreamingJob, StreamingJobStatus};
+
+use crate::apply::{self, Owner};
+use crate::condition;
+use crate::context::Context;
+use crate::error::{Class, Error};
+use crate::object::Object;
+use build::{Blueprint, Recorded};
+use dereference::World;
+use observe::Observed;
+use rollout::{Gate, Step};
+use status::{Facts, Outcome};
+use validate::{Invalid, Validated};
+
+/// The kind, in metrics and messages.
+pub const KIND: &str = "StreamingJob";
+/// A job at rest is looked at so often, for its lag.
+const AT_REST: Duration = Duration::from_secs(15);
+/// A job on its way is looked at so often.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// A job that is on its way for longer than this is not hurried any more.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// Brings a job one step nearer to what it should be, and says how it is.
+pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<Action, Error> {
+    if job.metadata.deletion_timestamp.is_some() {
+        // Owner references and the drain on SIGTERM do everything.
+        return Ok(Action::await_change());
+    }
+    let (key, now) = (ObjectKey::of(&job.metadata), Timestamp::now());
+    let before = crate::status::before(&context, job.as_ref(), job.status.as_ref());
+    let world = dereference::dereference(&job, &key, &context.caches);
+    let valid = validate::validate(&job, &world, &context.cluster);
+    let observed = observe::observe(&key, &world, is_waiting(&before), &context).await;
+    let case = Case { job: &job, key: &key, world: &world, observed: &observed, before: &before, now, context: &context };
+    let (outcome, failure) = match case.act(&valid).await {
+        Ok(outcome) => (outcome, None),
+        Err(error) => (failed(&error), Some(error)),
+    };
+    let facts = Facts {
+        key: &key,
+        generation: job.metadata.generation.unwrap_or(0),
+        suspended: is_suspended(&job),
+        valid: valid.as_ref().ok(),
+        world: &world,
+        observed: &observed,
+        outcome: &outcome,
+        before: &before,
+        now,
+    };
+    let status = status::status(&facts);
+    let pace = pace(&status, now);
+    if let Some(status) = status::worth_writing(&before, status, now) {
+        let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
+        crate::status::write(&context, KIND, job.as_ref(), &status, conditions).await?;
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(pace)),
+    }
+}
+
+fn is_suspended(job: &StreamingJob) -> bool {
+    job.spec.suspend.unwrap_or(false)
+}
+
+/// Does the job wait for the agent's word on its plan?
+fn is_waiting(before: &StreamingJobStatus) -> bool {
+    condition::find(&before.conditions, ConditionType::ConfigValid).is_none_or(|condition| condition.status == "Unknown")
+}
+
+fn failed(error: &Error) -> Outcome {
+    Outcome::Failed {
+        conflict: matches!(error, Error::NameConflict { .. }),
+        user: error.class() == Class::User,
+        message: error.chain(),
+    }
+}
+
+/// When to look again: soon while something is about to change, else for the lag.
+fn pace(status: &StreamingJobStatus, now: Timestamp) -> Duration {
+    let young = |type_, wanted: &str| {
+        let condition = condition::find(&status.conditions, type_).filter(|condition| condition.status == wanted);
+        condition.is_some_and(|condition| now.duration_since(condition.last_transition_time.0) < PATIENCE)
+    };
+    let moving = young(ConditionType::Reconciling, "True") || young(ConditionType::Ready, "False");
+    if moving { ON_ITS_WAY } else { AT_REST }
+}
+
+/// One job, at one moment.
+struct Case<'a> {
+    job: &'a StreamingJob,
+    key: &'a ObjectKey,
+    world: &'a World,
+    observed: &'a Observed,
+    before: &'a StreamingJobStatus,
+    now: Timestamp,
+    context: &'a Context,
+}
+
+impl Case<'_> {
+    /// Decides, and does it.
+    async fn act(&self, valid: &Result<Validated, Invalid>) -> Result<Outcome, Error> {
+        let (startable, why_not) = self.startable(valid);
+        let step = rollout::decide(startable, is_suspended(self.job), self.world, self.before);
+        match (&step, startable) {
+            (Step::Drain, valid) => self.drain(valid).await?,
+            (Step::Set { replicas }, Some(valid)) => self.workers(valid, *replicas).await?,
+            (Step::Run { suspended }, Some(valid)) => self.run(valid, *suspended).await?,
+            (Step::Hold | Step::Done, _) | (_, None) => {}
+        }
+        Ok(why_not.unwrap_or(Outcome::Done(step)))
+    }
+
+    /// The job, if it may be started; else why not.
+    fn startable<'v>(&self, valid: &'v Result<Validated, Invalid>) -> (Option<&'v Validated>, Option<Outcome>) {
+        let valid = match valid {
+            Ok(valid) => valid,
+            Err(invalid) => return (None, Some(Outcome::Invalid(invalid.clone()))),
+        };
+        let agent = self.observed.agent.as_deref();
+        match rollout::gate(valid, &self.key.name, self.world, agent, self.before, self.now) {
+            Gate::Open => (Some(valid), None),
+            Gate::Waiting => (None, Some(Outcome::Checking)),
+            Gate::Refused(invalid) => (None, Some(Outcome::Invalid(invalid))),
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Controller { kind: KIND, key: self.key.clone(), uid: self.job.uid().unwrap_or_default() }
+    }
+
+    async fn apply(&self, object: &Object) -> Result<(), Error> {
+        apply::apply(&self.context.client, &self.context.live, &self.owner(), object).await
+    }
+
+    /// Sends home whoever works on another plan, or in another manner.
+    async fn drain(&self, valid: Option<&Validated>) -> Result<(), Error> {
+        let client = &self.context.client;
+        if let Some(set) = self.world.set.as_deref().filter(|set| set.spec.as_ref().is_some_and(|spec| spec.replicas != Some(0))) {
+            tracing::info!(job = %self.key, "workers are sent home");
+            let uid = set.uid().unwrap_or_default();
+            apply::change(client, &Object::existing(set), &uid, &json!({"spec": {"replicas": 0}})).await?;
+        }
+        for run in self.world.runs.iter().filter(|run| run.metadata.deletion_timestamp.is_none() && rollout::is_going(run)) {
+            let (object, uid) = (Object::existing(run.as_ref()), run.uid().unwrap_or_default());
+            match valid {
+                Some(valid) if valid.is_bounded() && rollout::run_of(run) == Some(valid.run.as_str()) => {}
+                // The plan is of a later run. What was read is in the ledger, and the next run goes on there.
+                Some(_) => apply::delete(client, &object, &uid).await?,
+                None => apply::change(client, &object, &uid, &json!({"spec": {"suspend": true}})).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A continuous job: what stands around the workers, then the workers.
+    async fn workers(&self, valid: &Validated, replicas: i32) -> Result<(), Error> {
+        let recorded = self.world.set.as_deref().and_then(Recorded::of);
+        let plan = self.sealed(valid).await?;
+        let blueprint = self.blueprint(valid, &plan);
+        for object in blueprint.surroundings() {
+            self.apply(&object).await?;
+        }
+        self.apply(&blueprint.stateful_set(replicas, recorded.as_ref())).await?;
+        self.clear(None).await
+    }
+
+    /// A bounded run: what stands around the workers, then the run. What changes of a run that is there is its speed and nothing else.
+    async fn run(&self, valid: &Validated, suspended: bool) -> Result<(), Error> {
+        let plan = self.sealed(valid).await?;
+        let blueprint = self.blueprint(valid, &plan);
+        let wanted = blueprint.run(suspended);
+        let Some(run) = rollout::current_run(valid, self.world) else {
+            for object in blueprint.surroundings() {
+                self.apply(&object).await?;
+            }
+            self.apply(&wanted).await?;
+            return self.clear(Some(valid)).await;
+        };
+        let spec = run.spec.as_ref();
+        let is = spec.map(|spec| (spec.suspend.unwrap_or(false), spec.parallelism, spec.completions));
+        let workers = Some(valid.replicas.max(1));
+        if is == Some((suspended, workers, workers)) {
+            return Ok(());
+        }
+        let fields = json!({"spec": {"suspend": suspended, "parallelism": workers, "completions": workers}});
+        apply::change(&self.context.client, &wanted, &run.uid().unwrap_or_default(), &fields).await
+    }
+
+    /// Takes away what a job of another mode, or an earlier run, has left behind. All of it is at rest by now.
+    async fn clear(&self, keep: Option<&Validated>) -> Result<(), Error> {
+        let client = &self.context.client;
+        for run in &self.world.runs {
+            let old = keep.is_none_or(|valid| rollout::run_of(run) != Some(valid.run.as_str()));
+            if old && run.metadata.deletion_timestamp.is_none() {
+                apply::delete(client, &Object::existing(run.as_ref()), &run.uid().unwrap_or_default()).await?;
+            }
+        }
+        if let Some(set) = self.world.set.as_deref().filter(|_| keep.is_some()) {
+            apply::delete(client, &Object::existing(set), &set.uid().unwrap_or_default()).await?;
+        }
+        Ok(())
+    }
+
+    async fn sealed(&self, valid: &Validated) -> Result<sluice_crds::plan::JobPlan, Error> {
+        let handed_out = dereference::handed_out(self.job, self.key, self.context).await?;
+        Ok(valid.sealed(handed_out.as_ref(), self.now))
+    }
+
+    fn blueprint<'b>(&'b self, valid: &'b Validated, plan: &'b sluice_crds::plan::JobPlan) -> Blueprint<'b> {
+        Blueprint { key: self.key, job: self.job, valid, plan, pods: &self.context.pods }
+    }
+}
+
+#[cfg(test)]
+mod tests;
