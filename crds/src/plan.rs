@@ -60,7 +60,8 @@ impl JobPlan {
         for s3 in [Some(&self.sink.location), Some(&self.checkpoint), dead_letter].into_iter().flatten() {
             let Some(s3) = &s3.s3 else { continue };
             files.extend(s3.trusted_certificates.iter().cloned());
-            files.extend(s3.credentials.iter().flat_map(|keys| [&keys.access_key_id, &keys.secret_access_key]).cloned());
+            files
+                .extend(s3.credentials.iter().flat_map(|keys| [&keys.access_key_id, &keys.secret_access_key]).cloned());
         }
         files
     }

@@ -47,7 +47,8 @@ pub async fn ensure(context: &Context, namespace: &str) -> Result<(), Error> {
 fn build(namespace: &str, mut connections: Vec<Arc<Connection>>, pods: &PodSettings, cluster: &str) -> Vec<Object> {
     // The same connections in another order are the same agent.
     connections.sort_by_key(|connection| connection.name_any());
-    let secrets: BTreeSet<SecretFile> = connections.iter().flat_map(|connection| connection.spec.secret_files()).collect();
+    let secrets: BTreeSet<SecretFile> =
+        connections.iter().flat_map(|connection| connection.spec.secret_files()).collect();
     let owners: Vec<Value> = connections.iter().map(|connection| owner(connection)).collect();
     let key = || ObjectKey::new(namespace, NAME);
     let metadata = || json!({"labels": names::labels(Component::Agent, NAME), "ownerReferences": owners});
@@ -125,7 +126,8 @@ fn template(secrets: &BTreeSet<SecretFile>, pods: &PodSettings, cluster: &str) -
 
 /// The agent of a namespace that can be asked; the newest one while two of them overlap.
 pub fn pod(caches: &Caches, namespace: &str) -> Option<PodFact> {
-    let pods = caches.pods.state_filter(|pod: &Pod| pod.metadata.namespace.as_deref() == Some(namespace) && is_agent(pod));
+    let pods =
+        caches.pods.state_filter(|pod: &Pod| pod.metadata.namespace.as_deref() == Some(namespace) && is_agent(pod));
     let mut pods: Vec<_> = pods.iter().map(|pod| (PodFact::of(pod, AGENT), pod.creation_timestamp())).collect();
     pods.sort_by_key(|(fact, made)| {
         let answers = fact.running && !fact.terminating && fact.address.is_some();

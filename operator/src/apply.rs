@@ -43,13 +43,11 @@ impl Owner {
     fn claim(&self, metadata: &ObjectMeta) -> Claim {
         let owners = metadata.owner_references.as_deref().unwrap_or_default();
         match self {
-            Self::Controller { kind, key, uid } => {
-                match owners.iter().find(|owner| owner.controller == Some(true)) {
-                    Some(owner) if owner.uid == *uid => Claim::Ours,
-                    Some(owner) if owner.kind == *kind && owner.name == key.name => Claim::Orphan,
-                    _ => Claim::Foreign,
-                }
-            }
+            Self::Controller { kind, key, uid } => match owners.iter().find(|owner| owner.controller == Some(true)) {
+                Some(owner) if owner.uid == *uid => Claim::Ours,
+                Some(owner) if owner.kind == *kind && owner.name == key.name => Claim::Orphan,
+                _ => Claim::Foreign,
+            },
             Self::Shared { kind } => {
                 let labels = metadata.labels.as_ref();
                 let managed = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
@@ -122,11 +120,19 @@ fn conflict(owner: &Owner, address: &Address) -> Error {
 }
 
 /// Changes some fields of an object that is known to be ours.
-pub async fn change(client: &Client, object: &Object, uid: &str, fields: &serde_json::Value) -> Result<(), Error> {
+pub async fn change(
+    client: &Client,
+    live: &Live,
+    object: &Object,
+    uid: &str,
+    fields: &serde_json::Value,
+) -> Result<(), Error> {
     let mut body = fields.clone();
     body["metadata"] = json!({"uid": uid});
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let address = &object.address;
+    // It is not as it was applied any more.
+    live.forget(address);
     match object.api(client).patch(&address.key.name, &parameters, &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::Apply { kind: address.kind.clone(), key: address.key.clone(), source }),

@@ -181,7 +181,7 @@ pub async fn follow<K>(
             Ok(None) => return,
             Err(error) => {
                 // The watch goes on by itself, after a pause.
-                tracing::warn!(kind = %K::kind(&()), %error, "the watch was interrupted");
+                tracing::warn!(kind = %<K as Resource>::kind(&()), %error, "the watch was interrupted");
                 continue;
             }
         };

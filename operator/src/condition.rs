@@ -50,7 +50,12 @@ pub struct Aspect {
 
 impl Aspect {
     /// An aspect.
-    pub fn new(type_: ConditionType, truth: impl Into<Truth>, reason: impl ToString, message: impl Into<String>) -> Self {
+    pub fn new(
+        type_: ConditionType,
+        truth: impl Into<Truth>,
+        reason: impl ToString,
+        message: impl Into<String>,
+    ) -> Self {
         Self { type_, truth: truth.into(), reason: reason.to_string(), message: message.into() }
     }
 }

@@ -79,7 +79,12 @@ struct Facts<'a> {
 fn status(facts: &Facts<'_>, before: &ConnectionStatus) -> ConnectionStatus {
     let aspects = aspects(facts, before);
     let conditions = condition::merge(&before.conditions, aspects, facts.generation, facts.now);
-    let base = ConnectionStatus { observed_generation: facts.generation, conditions, used_by: facts.used_by.clone(), ..before.clone() };
+    let base = ConnectionStatus {
+        observed_generation: facts.generation,
+        conditions,
+        used_by: facts.used_by.clone(),
+        ..before.clone()
+    };
     match facts.found {
         // What was known of the generation before stays until something newer is known.
         None => base,
@@ -115,11 +120,11 @@ fn aspects(facts: &Facts<'_>, before: &ConnectionStatus) -> Vec<Aspect> {
 
 /// A result of this very generation stays while the agent is away for a moment.
 fn untested(facts: &Facts<'_>, before: &ConnectionStatus) -> Vec<Aspect> {
-    let known = condition::find(&before.conditions, ConditionType::Ready).filter(|ready| {
-        ready.observed_generation == Some(facts.generation) && ready.status != Truth::Unknown.as_str()
-    });
+    let known = condition::find(&before.conditions, ConditionType::Ready)
+        .filter(|ready| ready.observed_generation == Some(facts.generation) && ready.status != Truth::Unknown.as_str());
     if let Some(known) = known {
-        let mut aspects = vec![Aspect::new(ConditionType::Ready, known.status == "True", &known.reason, &known.message)];
+        let mut aspects =
+            vec![Aspect::new(ConditionType::Ready, known.status == "True", &known.reason, &known.message)];
         if known.status == "False" && stalls(&known.reason) {
             aspects.push(Aspect::new(ConditionType::Stalled, true, &known.reason, &known.message));
         }
@@ -220,7 +225,11 @@ mod tests {
 
     #[test]
     fn a_foreign_agent_is_told_on_the_connection() {
-        let error = Error::NameConflict { kind: "Deployment".into(), key: ObjectKey::new("etl", "sluice-agent"), owner: "us".into() };
+        let error = Error::NameConflict {
+            kind: "Deployment".into(),
+            key: ObjectKey::new("etl", "sluice-agent"),
+            owner: "us".into(),
+        };
         let status = status(&facts(None, Some(&error)), &ConnectionStatus::default());
         assert_eq!(told(&status), [("Ready", "False", "NameConflict"), ("Stalled", "True", "NameConflict")]);
     }

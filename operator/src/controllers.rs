@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
 use kube::runtime::applier;
 use kube::runtime::controller::{Action, Config, ReconcileRequest};
-use kube::runtime::reflector::{Lookup, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::{Api, Client, Resource, ResourceExt};
 use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
@@ -70,13 +70,20 @@ impl Scope {
 
 /// Runs until it is told to stop; then finishes what is under way.
 pub async fn run(client: Client, settings: &Settings, cluster: &str, health: &Health, stop: CancellationToken) {
-    let scopes = Scope::of(settings).into_iter().map(|scope| {
-        run_scope(scope, client.clone(), settings, cluster.to_owned(), health, stop.clone())
-    });
+    let scopes = Scope::of(settings)
+        .into_iter()
+        .map(|scope| run_scope(scope, client.clone(), settings, cluster.to_owned(), health, stop.clone()));
     join_all(scopes).await;
 }
 
-async fn run_scope(scope: Scope, client: Client, settings: &Settings, cluster: String, health: &Health, stop: CancellationToken) {
+async fn run_scope(
+    scope: Scope,
+    client: Client,
+    settings: &Settings,
+    cluster: String,
+    health: &Health,
+    stop: CancellationToken,
+) {
     let (caches, writers) = Caches::new();
     let live = Arc::new(Live::default());
     let (jobs, jobs_due) = unbounded();
@@ -116,19 +123,21 @@ fn drive<K, F>(
     stop: &CancellationToken,
 ) -> BoxFuture<'static, ()>
 where
-    K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + reflector::Lookup<DynamicType = ()> + Clone + Send + Sync + 'static,
     F: Future<Output = Result<Action, Error>> + Send + 'static,
 {
     let due = due.map(|object| Ok::<_, Infallible>(ReconcileRequest::from(object)));
     let due = due.take_until(stop.clone().cancelled_owned());
-    let timed = move |object: Arc<K>, context: Arc<Context>| async move {
-        let (start, key) = (Instant::now(), ObjectKey::of(object.meta()));
-        let answer = reconcile(object, Arc::clone(&context)).await;
-        context.metrics.reconciled(kind, start.elapsed());
-        if answer.is_ok() {
-            context.succeeded(kind, &key);
-        }
-        answer
+    let timed = move |object: Arc<K>, context: Arc<Context>| {
+        Box::pin(async move {
+            let (start, key) = (Instant::now(), ObjectKey::of(object.meta()));
+            let answer = reconcile(object, Arc::clone(&context)).await;
+            context.metrics.reconciled(kind, start.elapsed());
+            if answer.is_ok() {
+                context.succeeded(kind, &key);
+            }
+            answer
+        })
     };
     let on_error = move |object: Arc<K>, error: &Error, context: Arc<Context>| {
         let key = ObjectKey::of(object.meta());
@@ -144,7 +153,14 @@ where
 }
 
 /// Watches what users write, and what the jobs' pods do.
-fn watch_ours(watches: &mut JoinSet<()>, scope: &Scope, client: &Client, caches: &Caches, writers: Writers, queues: &Queues) {
+fn watch_ours(
+    watches: &mut JoinSet<()>,
+    scope: &Scope,
+    client: &Client,
+    caches: &Caches,
+    writers: Writers,
+    queues: &Queues,
+) {
     let to = queues.clone();
     let events = caches::events(scope.api::<StreamingJob>(client), None);
     watches.spawn(follow(events, writers.jobs, move |change| job_changed(&change, &to)));
@@ -251,7 +267,8 @@ fn jobs_of_table(namespace: &str, table: &str, caches: &Caches, queues: &Queues)
 fn connection_changed(change: &Change<'_, Connection>, caches: &Caches, queues: &Queues) {
     let (namespace, name) = (change.object.namespace().unwrap_or_default(), change.object.name_any());
     let tables = caches::of_namespace(&caches.tables, &namespace);
-    let tables: Vec<_> = tables.iter().filter(|table| uses::connections_of_table(&table.spec).contains(name.as_str())).collect();
+    let tables: Vec<_> =
+        tables.iter().filter(|table| uses::connections_of_table(&table.spec).contains(name.as_str())).collect();
     if !change.is_of_the_spec() {
         // A table says whether its connection works.
         for table in tables {

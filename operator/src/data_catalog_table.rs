@@ -57,11 +57,16 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
 }
 
 /// Can it be used? Its connection must exist, be of the right kind and work; and the agent must not have found anything wrong.
-fn ready(table: &DataCatalogTable, connection: impl Fn(&str) -> Option<Arc<Connection>>, found: Option<&TableReport>) -> Aspect {
+fn ready(
+    table: &DataCatalogTable,
+    connection: impl Fn(&str) -> Option<Arc<Connection>>,
+    found: Option<&TableReport>,
+) -> Aspect {
     let not = |reason: &str, message: String| Aspect::new(ConditionType::Ready, false, reason, message);
     let location = &table.spec.location;
     let topic = location.kafka.as_ref().map(|topic| (topic.connection_ref.name.as_str(), "kafka"));
-    let folder = location.object_store.as_ref().and_then(|folder| Some((folder.connection_ref.as_ref()?.name.as_str(), "s3")));
+    let folder =
+        location.object_store.as_ref().and_then(|folder| Some((folder.connection_ref.as_ref()?.name.as_str(), "s3")));
     for (name, wanted) in topic.into_iter().chain(folder) {
         let Some(connection) = connection(name) else {
             let message = format!("the Connection `{name}` does not exist: create it, or correct the name");
@@ -73,7 +78,8 @@ fn ready(table: &DataCatalogTable, connection: impl Fn(&str) -> Option<Arc<Conne
             return not(Reason::ConfigInvalid.as_str(), message);
         }
         let conditions = connection.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        if let Some(broken) = condition::find(conditions, ConditionType::Ready).filter(|ready| ready.status == "False") {
+        if let Some(broken) = condition::find(conditions, ConditionType::Ready).filter(|ready| ready.status == "False")
+        {
             return not(&broken.reason, format!("Connection {name}: {}", broken.message));
         }
     }
@@ -139,7 +145,11 @@ fn change(before: &[Column], now: &[Column]) -> String {
     }
     let gone = before.iter().filter(|column| find(now, &column.name).is_none());
     words.extend(gone.map(|column| format!("removed {}", column.name)));
-    if words.is_empty() { "changed order or comments".to_owned() } else { condition::shortened(&words.join(", "), 1024) }
+    if words.is_empty() {
+        "changed order or comments".to_owned()
+    } else {
+        condition::shortened(&words.join(", "), 1024)
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +180,8 @@ mod tests {
                 let mut connection = connections(name).expect(name).as_ref().clone();
                 let aspect = Aspect::new(ConditionType::Ready, false, "AuthenticationFailed", "no");
                 let conditions = condition::merge(&[], vec![aspect], 1, Timestamp::UNIX_EPOCH);
-                connection.status = Some(sluice_crds::connection::ConnectionStatus { conditions, ..Default::default() });
+                connection.status =
+                    Some(sluice_crds::connection::ConnectionStatus { conditions, ..Default::default() });
                 Some(Arc::new(connection))
             },
             None,
@@ -188,7 +199,12 @@ mod tests {
         assert_eq!(same, first);
         let columns = table.spec.columns.as_mut().expect("columns");
         columns[1].type_ = "string".parse().expect("a type");
-        columns.push(Column { name: "note".to_owned(), type_: "string".parse().expect("a type"), nullable: None, comment: None });
+        columns.push(Column {
+            name: "note".to_owned(),
+            type_: "string".parse().expect("a type"),
+            nullable: None,
+            comment: None,
+        });
         columns.remove(0);
         let second = status(&table, yes(), None, Vec::new(), &first, Timestamp::UNIX_EPOCH);
         assert_eq!(second.schema_version, Some(2));

@@ -73,7 +73,8 @@ mod tests {
     use crate::condition::{Aspect, merge};
 
     fn conditions(aspects: &[(ConditionType, bool, &str, &str)]) -> Vec<Condition> {
-        let aspects = aspects.iter().map(|(type_, truth, reason, message)| Aspect::new(*type_, *truth, reason, *message));
+        let aspects =
+            aspects.iter().map(|(type_, truth, reason, message)| Aspect::new(*type_, *truth, reason, *message));
         merge(&[], aspects.collect(), 1, Timestamp::UNIX_EPOCH)
     }
 
@@ -95,7 +96,10 @@ mod tests {
         use ConditionType::{ConfigValid, LagWithinTarget, Ready, Stalled};
         let first = conditions(&[(Ready, false, "Starting", ""), (ConfigValid, true, "Valid", "")]);
         let events = transitions(&[], &first);
-        assert_eq!(events.iter().map(|event| (event.reason.as_str(), event.warning)).collect::<Vec<_>>(), [("Starting", false)]);
+        assert_eq!(
+            events.iter().map(|event| (event.reason.as_str(), event.warning)).collect::<Vec<_>>(),
+            [("Starting", false)]
+        );
         let bad = conditions(&[
             (Ready, false, "WorkersCrashing", ""),
             (Stalled, true, "RecordRejected", ""),

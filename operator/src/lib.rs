@@ -31,6 +31,6 @@ pub mod reports;
 pub mod settings;
 pub mod status;
 pub mod streaming_job;
-pub mod uses;
 #[cfg(test)]
 mod testing;
+pub mod uses;

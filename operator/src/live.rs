@@ -83,7 +83,8 @@ impl Live {
                 Some(metadata) => metadata.deletion_timestamp.is_none() && Mark::of(metadata) == applied.mark,
                 None => false,
             };
-            applied.hash == hash && (untouched || applied.at.elapsed() < WATCH_LAG && !state.contradicts(address, applied))
+            applied.hash == hash
+                && (untouched || applied.at.elapsed() < WATCH_LAG && !state.contradicts(address, applied))
         })
     }
 

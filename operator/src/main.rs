@@ -23,7 +23,9 @@ async fn main() -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let health = Arc::new(Health::default());
-    http::serve(settings.listen, Arc::clone(&health)).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    http::serve(settings.listen, Arc::clone(&health))
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let client = Client::try_default().await.context("there is no way to the API server")?;
     let cluster = cluster_uid(&client, &settings).await?;
     if !settings.leader_election {

@@ -51,7 +51,12 @@ impl Default for Metrics {
         };
         registry.register("reconciles", "Reconciles that were made", metrics.reconciles.clone());
         registry.register("reconcile_errors", "Reconciles that did not get to their end", metrics.errors.clone());
-        registry.register_with_unit("reconcile_duration", "Duration of a reconcile", Unit::Seconds, metrics.durations.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Duration of a reconcile",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
         registry.register("status_writes", "Statuses that were written", metrics.status_writes.clone());
         registry.register("reports_missed", "Reports that pods did not give", metrics.reports_missed.clone());
         registry.register("leader", "1: this operator acts; 0: it waits for the lease", metrics.leader.clone());

@@ -26,7 +26,8 @@ const LONGEST: usize = 52;
 /// hash of the whole, so that two long names stay two names.
 pub fn child(job: &str, suffix: &str) -> String {
     let wanted = if suffix.is_empty() { job.to_owned() } else { format!("{job}-{suffix}") };
-    let legal = wanted.len() <= LONGEST && !wanted.contains('.') && wanted.starts_with(|c: char| c.is_ascii_lowercase());
+    let legal =
+        wanted.len() <= LONGEST && !wanted.contains('.') && wanted.starts_with(|c: char| c.is_ascii_lowercase());
     if legal {
         return wanted;
     }

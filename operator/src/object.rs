@@ -43,7 +43,11 @@ impl Object {
 
     /// An object that is there already: only its name matters.
     pub fn existing<K: Resource<DynamicType = ()>>(object: &K) -> Self {
-        Self::new::<K>(ObjectKey::of(object.meta()), Value::Object(serde_json::Map::new()), Value::Object(serde_json::Map::new()))
+        Self::new::<K>(
+            ObjectKey::of(object.meta()),
+            Value::Object(serde_json::Map::new()),
+            Value::Object(serde_json::Map::new()),
+        )
     }
 
     /// Its address in the API.

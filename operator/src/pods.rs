@@ -162,7 +162,8 @@ mod tests {
             ("thread panicked", None, "the worker ended with exit code 3"),
             ("an inner error: Internal: x", None, "the worker ended with exit code 3"),
         ] {
-            let fact = pod(&json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 4, "image": "i",
+            let fact =
+                pod(&json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 4, "image": "i",
                 "imageID": "", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
                 "lastState": {"terminated": {"exitCode": 3, "message": log}}}]}));
             let crash = fact.crash.expect("a crash");
@@ -174,8 +175,10 @@ mod tests {
     #[test]
     fn leaving_when_asked_is_no_crash_and_running_out_of_memory_is_told() {
         let ended = |terminated: serde_json::Value| {
-            pod(&json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 1, "image": "i", "imageID": "",
-                "lastState": {"terminated": terminated}}]}))
+            pod(
+                &json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 1, "image": "i", "imageID": "",
+                "lastState": {"terminated": terminated}}]}),
+            )
         };
         assert_eq!(ended(json!({"exitCode": 0})).crash, None);
         let crash = ended(json!({"exitCode": 137, "reason": "OOMKilled"})).crash.expect("a crash");
@@ -187,7 +190,8 @@ mod tests {
         let fact = pod(&json!({"conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: insufficient cpu"}]}));
         assert_eq!(fact.unschedulable.as_deref(), Some("0/3 nodes: insufficient cpu"));
-        let fact = pod(&json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 0, "image": "i",
+        let fact =
+            pod(&json!({"containerStatuses": [{"name": "worker", "ready": false, "restartCount": 0, "image": "i",
             "imageID": "", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}));
         assert_eq!(fact.waiting.as_deref(), Some("ImagePullBackOff: no such image"));
     }

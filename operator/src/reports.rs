@@ -70,7 +70,12 @@ impl Reports {
     }
 
     /// The report of the agent of a namespace, at most so old.
-    pub async fn agent(&self, namespace: &str, pod: SocketAddr, age: Duration) -> Result<Arc<AgentReport>, ReportError> {
+    pub async fn agent(
+        &self,
+        namespace: &str,
+        pod: SocketAddr,
+        age: Duration,
+    ) -> Result<Arc<AgentReport>, ReportError> {
         let slot = {
             let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(agents.entry(namespace.to_owned()).or_default())

@@ -51,7 +51,8 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
     let world = dereference::dereference(&job, &key, &context.caches);
     let valid = validate::validate(&job, &world, &context.cluster);
     let observed = observe::observe(&key, &world, is_waiting(&before), &context).await;
-    let case = Case { job: &job, key: &key, world: &world, observed: &observed, before: &before, now, context: &context };
+    let case =
+        Case { job: &job, key: &key, world: &world, observed: &observed, before: &before, now, context: &context };
     let (outcome, failure) = match case.act(&valid).await {
         Ok(outcome) => (outcome, None),
         Err(error) => (failed(&error), Some(error)),
@@ -85,7 +86,8 @@ fn is_suspended(job: &StreamingJob) -> bool {
 
 /// Does the job wait for the agent's word on its plan?
 fn is_waiting(before: &StreamingJobStatus) -> bool {
-    condition::find(&before.conditions, ConditionType::ConfigValid).is_none_or(|condition| condition.status == "Unknown")
+    condition::find(&before.conditions, ConditionType::ConfigValid)
+        .is_none_or(|condition| condition.status == "Unknown")
 }
 
 fn failed(error: &Error) -> Outcome {
@@ -155,19 +157,23 @@ impl Case<'_> {
 
     /// Sends home whoever works on another plan, or in another manner.
     async fn drain(&self, valid: Option<&Validated>) -> Result<(), Error> {
-        let client = &self.context.client;
-        if let Some(set) = self.world.set.as_deref().filter(|set| set.spec.as_ref().is_some_and(|spec| spec.replicas != Some(0))) {
+        let (client, live) = (&self.context.client, &self.context.live);
+        if let Some(set) =
+            self.world.set.as_deref().filter(|set| set.spec.as_ref().is_some_and(|spec| spec.replicas != Some(0)))
+        {
             tracing::info!(job = %self.key, "workers are sent home");
             let uid = set.uid().unwrap_or_default();
-            apply::change(client, &Object::existing(set), &uid, &json!({"spec": {"replicas": 0}})).await?;
+            apply::change(client, live, &Object::existing(set), &uid, &json!({"spec": {"replicas": 0}})).await?;
         }
-        for run in self.world.runs.iter().filter(|run| run.metadata.deletion_timestamp.is_none() && rollout::is_going(run)) {
+        for run in
+            self.world.runs.iter().filter(|run| run.metadata.deletion_timestamp.is_none() && rollout::is_going(run))
+        {
             let (object, uid) = (Object::existing(run.as_ref()), run.uid().unwrap_or_default());
             match valid {
                 Some(valid) if valid.is_bounded() && rollout::run_of(run) == Some(valid.run.as_str()) => {}
                 // The plan is of a later run. What was read is in the ledger, and the next run goes on there.
                 Some(_) => apply::delete(client, &object, &uid).await?,
-                None => apply::change(client, &object, &uid, &json!({"spec": {"suspend": true}})).await?,
+                None => apply::change(client, live, &object, &uid, &json!({"spec": {"suspend": true}})).await?,
             }
         }
         Ok(())
@@ -204,7 +210,7 @@ impl Case<'_> {
             return Ok(());
         }
         let fields = json!({"spec": {"suspend": suspended, "parallelism": workers, "completions": workers}});
-        apply::change(&self.context.client, &wanted, &run.uid().unwrap_or_default(), &fields).await
+        apply::change(&self.context.client, &self.context.live, &wanted, &run.uid().unwrap_or_default(), &fields).await
     }
 
     /// Takes away what a job of another mode, or an earlier run, has left behind. All of it is at rest by now.

@@ -41,7 +41,9 @@ mod tests {
         let job = &world.jobs.values().next().expect("a job").spec;
         assert_eq!(tables(job), BTreeSet::from(["raw", "orders"]));
         assert_eq!(connections(job), BTreeSet::from(["lake"]));
-        let of = |name: &str| &world.tables.values().find(|table| table.metadata.name.as_deref() == Some(name)).expect(name).spec;
+        let of = |name: &str| {
+            &world.tables.values().find(|table| table.metadata.name.as_deref() == Some(name)).expect(name).spec
+        };
         assert_eq!(connections_of_table(of("raw")), BTreeSet::from(["kafka"]));
         assert_eq!(connections_of_table(of("orders")), BTreeSet::from(["lake"]));
     }

@@ -55,7 +55,8 @@ pub fn dereference(job: &StreamingJob, key: &ObjectKey, caches: &Caches) -> Worl
     let (tables, connections) = references(job, key, caches);
     let set = owned(caches::get(&caches.sets, &ObjectKey::new(&key.namespace, names::child(&key.name, ""))), job);
     let runs = runs(job, key, caches);
-    let owners: BTreeSet<String> = set.iter().filter_map(|set| set.uid()).chain(runs.iter().filter_map(|run| run.uid())).collect();
+    let owners: BTreeSet<String> =
+        set.iter().filter_map(|set| set.uid()).chain(runs.iter().filter_map(|run| run.uid())).collect();
     World {
         tables,
         connections,
@@ -96,22 +97,22 @@ fn is_owned<K: Resource>(object: &K, job: &StreamingJob) -> bool {
 }
 
 fn runs(job: &StreamingJob, key: &ObjectKey, caches: &Caches) -> Vec<Arc<Job>> {
-    let mut runs = caches.runs.state_filter(|run: &Job| {
-        run.metadata.namespace.as_ref() == Some(&key.namespace) && is_owned(run, job)
-    });
+    let mut runs = caches
+        .runs
+        .state_filter(|run: &Job| run.metadata.namespace.as_ref() == Some(&key.namespace) && is_owned(run, job));
     runs.sort_by_key(|run| std::cmp::Reverse(run.creation_timestamp().map(|time| time.0)));
     runs
 }
 
 fn pods(key: &ObjectKey, caches: &Caches, owners: &BTreeSet<String>) -> Vec<PodFact> {
     let of_job = |pod: &Pod| {
-        pod.metadata.namespace.as_ref() == Some(&key.namespace)
-            && pod.labels().get(names::JOB_LABEL) == Some(&key.name)
+        pod.metadata.namespace.as_ref() == Some(&key.namespace) && pod.labels().get(names::JOB_LABEL) == Some(&key.name)
     };
     let facts = caches.pods.state_filter(of_job);
     let facts = facts.iter().map(|pod| PodFact::of(pod, WORKER));
     // A label alone makes nobody a worker of ours.
-    let mut facts: Vec<_> = facts.filter(|pod| pod.owner.as_ref().is_some_and(|owner| owners.contains(owner))).collect();
+    let mut facts: Vec<_> =
+        facts.filter(|pod| pod.owner.as_ref().is_some_and(|owner| owners.contains(owner))).collect();
     facts.sort_by(|a, b| a.name.cmp(&b.name));
     facts
 }

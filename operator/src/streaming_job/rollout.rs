@@ -56,7 +56,14 @@ pub enum Step {
 }
 
 /// Decides whether a plan may be started. A plan that is at work is not asked about again.
-pub fn gate(job: &Validated, name: &str, world: &World, agent: Option<&AgentReport>, before: &StreamingJobStatus, now: Timestamp) -> Gate {
+pub fn gate(
+    job: &Validated,
+    name: &str,
+    world: &World,
+    agent: Option<&AgentReport>,
+    before: &StreamingJobStatus,
+    now: Timestamp,
+) -> Gate {
     let at_work = world.set.as_ref().is_some_and(|set| plan_of(set) == Some(job.hash.as_str()));
     if at_work || current_run(job, world).is_some() {
         return Gate::Open;
@@ -83,7 +90,8 @@ pub fn gate(job: &Validated, name: &str, world: &World, agent: Option<&AgentRepo
 /// Pods of a job whose secret is missing would hang without a word.
 fn secret_missing(job: &Validated, world: &World, agent: &AgentReport) -> Option<Invalid> {
     let (source, stores) = job.plan.connections();
-    let findings = agent.connections.iter().filter(|report| report.name == source || stores.contains(report.name.as_str()));
+    let findings =
+        agent.connections.iter().filter(|report| report.name == source || stores.contains(report.name.as_str()));
     let current = findings.filter(|report| {
         let connection = world.connections.values().find(|connection| connection.name_any() == report.name);
         connection.is_some_and(|connection| connection.metadata.generation.unwrap_or(0) == report.generation)
@@ -123,7 +131,10 @@ fn others_at_work(job: &Validated, world: &World) -> bool {
         let same = plan_of(set) == Some(job.hash.as_str()) && !job.is_bounded();
         !same && has_replicas(set)
     });
-    let runs = world.runs.iter().any(|run| run_of(run) != Some(job.run.as_str()) && is_going(run) || !job.is_bounded() && is_going(run));
+    let runs = world
+        .runs
+        .iter()
+        .any(|run| run_of(run) != Some(job.run.as_str()) && is_going(run) || !job.is_bounded() && is_going(run));
     // The cache may show pods that a set of the old plan left behind.
     let pods = world.pods.iter().any(|pod| !pod.finished && pod.plan_hash.as_deref() != Some(job.hash.as_str()));
     set || runs || pods

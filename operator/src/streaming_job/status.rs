@@ -90,7 +90,8 @@ pub fn status(facts: &Facts<'_>) -> StreamingJobStatus {
     let desired = facts.desired();
     let before = facts.before;
     let (aspects, runs) = (conditions::aspects(facts, &progress), runs::runs(facts, &progress));
-    let checkpoint = facts.valid.map(|valid| CheckpointStatus { url: valid.plan.checkpoint.url.clone(), seq: progress.tail });
+    let checkpoint =
+        facts.valid.map(|valid| CheckpointStatus { url: valid.plan.checkpoint.url.clone(), seq: progress.tail });
     let source = |valid: &Validated| format!("{}/{}", valid.plan.source.kafka.connection, valid.plan.source.topic);
     let old = before.summary.clone().unwrap_or_default();
     let desired_shown = desired.max(0);
@@ -117,7 +118,11 @@ pub fn status(facts: &Facts<'_>) -> StreamingJobStatus {
 }
 
 /// What to write: nothing when only numbers moved that were written a moment ago.
-pub fn worth_writing(before: &StreamingJobStatus, now: StreamingJobStatus, time: Timestamp) -> Option<StreamingJobStatus> {
+pub fn worth_writing(
+    before: &StreamingJobStatus,
+    now: StreamingJobStatus,
+    time: Timestamp,
+) -> Option<StreamingJobStatus> {
     if *before == now {
         return None;
     }

@@ -132,7 +132,8 @@ impl Template {
             }
             for mount in &container.volume_mounts {
                 let path = std::path::Path::new(&mount.mount_path);
-                if OUR_FOLDERS.iter().any(|ours| path.starts_with(ours) || std::path::Path::new(ours).starts_with(path)) {
+                if OUR_FOLDERS.iter().any(|ours| path.starts_with(ours) || std::path::Path::new(ours).starts_with(path))
+                {
                     return Err(TemplateError::OurFolder { path: mount.mount_path.clone() });
                 }
             }
@@ -237,7 +238,10 @@ mod tests {
         for (template, words) in [
             (json!({"spec": {"hostNetwork": true}}), "spec.hostNetwork: unknown field `hostNetwork`"),
             (json!({"spec": {"securityContext": {}}}), "unknown field `securityContext`"),
-            (json!({"spec": {"containers": [{"name": "worker", "image": "x"}]}}), "spec.containers[0].image: unknown field `image`"),
+            (
+                json!({"spec": {"containers": [{"name": "worker", "image": "x"}]}}),
+                "spec.containers[0].image: unknown field `image`",
+            ),
             (json!({"spec": {"containers": [{"name": "worker", "command": ["sh"]}]}}), "unknown field `command`"),
             (json!({"spec": {"containers": [{"name": "sidecar"}]}}), "not `sidecar`"),
             (json!({"spec": {"initContainers": []}}), "unknown field `initContainers`"),
@@ -261,7 +265,10 @@ mod tests {
     fn an_element_of_the_same_name_replaces_and_another_one_is_added() {
         let mut list = json!([{"name": "a", "value": "1"}, {"name": "b", "value": "1"}]);
         extend(&mut list, &[json!({"name": "b", "value": "2"}), json!({"name": "c", "value": "2"})], "name");
-        assert_eq!(list, json!([{"name": "a", "value": "1"}, {"name": "b", "value": "2"}, {"name": "c", "value": "2"}]));
+        assert_eq!(
+            list,
+            json!([{"name": "a", "value": "1"}, {"name": "b", "value": "2"}, {"name": "c", "value": "2"}])
+        );
         let mut nothing = Value::Null;
         extend(&mut nothing, &[json!({"name": "a"})], "name");
         assert_eq!(nothing, json!([{"name": "a"}]));

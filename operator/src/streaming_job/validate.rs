@@ -72,7 +72,10 @@ fn invalid(errors: Vec<ResolveError>, template: Option<String>) -> Invalid {
     let reasons: Vec<Reason> = reason.collect();
     let other = reasons.iter().find(|reason| **reason != Reason::ReferenceNotFound);
     let messages: Vec<String> = errors.iter().map(ToString::to_string).chain(template).collect();
-    Invalid { reason: other.or(reasons.first()).copied().unwrap_or(Reason::ConfigInvalid), message: messages.join("\n") }
+    Invalid {
+        reason: other.or(reasons.first()).copied().unwrap_or(Reason::ConfigInvalid),
+        message: messages.join("\n"),
+    }
 }
 
 impl Validated {
@@ -113,7 +116,8 @@ mod tests {
     #[test]
     fn a_changed_plan_gets_a_higher_generation_whatever_the_clock_says() {
         let job = testing::validated();
-        let generation = |known: Option<HandedOut>, now| job.sealed(known.as_ref(), at(now)).job.generation.expect("one");
+        let generation =
+            |known: Option<HandedOut>, now| job.sealed(known.as_ref(), at(now)).job.generation.expect("one");
         assert_eq!(generation(None, 1000), 1000);
         let same = HandedOut { hash: job.hash.clone(), generation: 5 };
         assert_eq!(generation(Some(same), 1000), 5, "the plan did not change");

@@ -104,7 +104,9 @@ fn at_zero(facts: &Facts<'_>, progress: &Progress) -> Verdict {
 fn bounded(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) -> Verdict {
     let run = facts.valid.and_then(|valid| rollout::current_run(valid, facts.world));
     match run.and_then(rollout::ended) {
-        Some(Ok(())) => Verdict::new(true, StateReason::Completed, "everything up to the end offsets of the start is published"),
+        Some(Ok(())) => {
+            Verdict::new(true, StateReason::Completed, "everything up to the end offsets of the start is published")
+        }
         Some(Err(words)) => {
             let (reason, message) = match trouble {
                 Some(trouble) => (trouble.not_ready(), trouble.text()),
@@ -117,8 +119,15 @@ fn bounded(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
             // The Job is gone, and what is recorded of the run is what counts.
             let failed = facts.before.runs.first().and_then(|run| run.reason.clone());
             match failed.filter(|reason| reason != StateReason::Completed.as_str()) {
-                None => Verdict::new(true, StateReason::Completed, "everything up to the end offsets of the start is published"),
-                Some(reason) => Verdict::new(false, StateReason::WorkersCrashing, format!("the last run failed: {reason}")).stalled(Some(reason)),
+                None => Verdict::new(
+                    true,
+                    StateReason::Completed,
+                    "everything up to the end offsets of the start is published",
+                ),
+                Some(reason) => {
+                    Verdict::new(false, StateReason::WorkersCrashing, format!("the last run failed: {reason}"))
+                        .stalled(Some(reason))
+                }
             }
         }
         None => running(facts, progress, trouble),
@@ -129,7 +138,8 @@ fn bounded(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
 fn running(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) -> Verdict {
     let desired = facts.desired();
     // More workers than partitions are spares: they own nothing, and nothing is wrong with them.
-    let useful = progress.partitions.map_or(desired, |partitions| desired.min(i32::try_from(partitions).unwrap_or(desired)));
+    let useful =
+        progress.partitions.map_or(desired, |partitions| desired.min(i32::try_from(partitions).unwrap_or(desired)));
     let scaling = progress.ready < useful || facts.alive() as i32 != desired;
     if progress.all_owned() && progress.fresh {
         let message = format!("{} of {desired} workers own all {} partitions", progress.ready, progress.owned.len());
@@ -184,7 +194,8 @@ fn stuck(facts: &Facts<'_>, progress: &Progress) -> Verdict {
 }
 
 fn config_valid(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) -> Aspect {
-    let aspect = |truth: Truth, reason: &str, message: &str| Aspect::new(ConditionType::ConfigValid, truth, reason, message);
+    let aspect =
+        |truth: Truth, reason: &str, message: &str| Aspect::new(ConditionType::ConfigValid, truth, reason, message);
     match (facts.outcome, trouble) {
         (Outcome::Invalid(invalid), _) => aspect(Truth::False, invalid.reason.as_str(), &invalid.message),
         (Outcome::Checking, _) => {
@@ -211,10 +222,18 @@ fn lag_within_target(facts: &Facts<'_>, progress: &Progress) -> Option<Aspect> {
         return aspect(Truth::Unknown, StateReason::LagUnknown, message);
     };
     if seconds <= target {
-        return aspect(Truth::True, StateReason::WithinTarget, format!("{seconds}s behind, at most {target}s are all right"));
+        return aspect(
+            Truth::True,
+            StateReason::WithinTarget,
+            format!("{seconds}s behind, at most {target}s are all right"),
+        );
     }
     let reason = direction(facts, lag);
-    aspect(Truth::False, reason, format!("{seconds}s ({} records) behind, at most {target}s are all right", lag.records))
+    aspect(
+        Truth::False,
+        reason,
+        format!("{seconds}s ({} records) behind, at most {target}s are all right", lag.records),
+    )
 }
 
 /// Getting nearer, or further away? While nothing moves, what was said before stays.

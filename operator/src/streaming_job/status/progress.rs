@@ -47,7 +47,8 @@ impl Progress {
     pub fn of(facts: &Facts<'_>) -> Self {
         let agent = facts.observed.of_job(&facts.key.name);
         let workers = current(facts);
-        let owned: BTreeSet<i32> = workers.iter().flat_map(|worker| &worker.partitions).map(|it| it.partition).collect();
+        let owned: BTreeSet<i32> =
+            workers.iter().flat_map(|worker| &worker.partitions).map(|it| it.partition).collect();
         let by_agent = agent.and_then(|job| job.lag.as_ref());
         let partitions = by_agent.map(|lag| lag.partitions.len()).or_else(|| gapless(&owned));
         let known = merged(by_agent.map_or(&[], |lag| lag.partitions.as_slice()), &workers);
@@ -59,7 +60,8 @@ impl Progress {
         let before = (!moved).then_some(facts.before);
         let ledger = agent.and_then(|job| job.ledger.as_ref());
         let commits = workers.iter().flat_map(|worker| &worker.commits);
-        let newest = commits.chain(ledger.and_then(|ledger| ledger.last_commit.as_ref())).max_by_key(|commit| commit.seq);
+        let newest =
+            commits.chain(ledger.and_then(|ledger| ledger.last_commit.as_ref())).max_by_key(|commit| commit.seq);
         let last_commit = newer(newest.map(last_commit), before.and_then(|before| before.last_commit.clone()));
         let tails = workers.iter().filter_map(|worker| worker.ledger_tail).chain(ledger.and_then(|ledger| ledger.tail));
         let old_tail = before.and_then(|before| before.checkpoint.as_ref()?.seq);
@@ -71,7 +73,11 @@ impl Progress {
             partitions,
             lag,
             last_commit,
-            totals: totals(ledger.map(|ledger| ledger.totals), &workers, before.and_then(|before| before.totals.clone())),
+            totals: totals(
+                ledger.map(|ledger| ledger.totals),
+                &workers,
+                before.and_then(|before| before.totals.clone()),
+            ),
             tail: tails.max().map(|tail| tail as i64).max(old_tail),
             rate: workers.iter().map(|worker| rate(facts, worker)).sum(),
             read: workers.iter().map(|worker| worker.totals.read).sum(),
@@ -129,7 +135,12 @@ fn merged(by_agent: &[PartitionReport], workers: &[&WorkerReport]) -> BTreeMap<i
     known
 }
 
-fn lag(facts: &Facts<'_>, known: &BTreeMap<i32, PartitionReport>, partitions: Option<usize>, age: Option<i64>) -> Option<Lag> {
+fn lag(
+    facts: &Facts<'_>,
+    known: &BTreeMap<i32, PartitionReport>,
+    partitions: Option<usize>,
+    age: Option<i64>,
+) -> Option<Lag> {
     // A sum over some of the partitions would be a lie.
     let partitions = partitions.filter(|partitions| *partitions > 0 && known.len() >= *partitions)?;
     let mut all = Vec::with_capacity(known.len());
@@ -156,7 +167,8 @@ fn lag(facts: &Facts<'_>, known: &BTreeMap<i32, PartitionReport>, partitions: Op
         observed_time: Time(seconds(facts.now)),
     };
     // The same lag again is no news.
-    let old = facts.before.lag.clone().filter(|old| Lag { observed_time: lag.observed_time.clone(), ..old.clone() } == lag);
+    let old =
+        facts.before.lag.clone().filter(|old| Lag { observed_time: lag.observed_time.clone(), ..old.clone() } == lag);
     Some(old.unwrap_or(lag))
 }
 
@@ -186,9 +198,9 @@ fn is_fresh(facts: &Facts<'_>, last: Option<&LastCommit>) -> bool {
 
 /// How long a job with lag may go without a commit.
 pub fn patience(facts: &Facts<'_>) -> SignedDuration {
-    let period = facts.valid.map_or(LEAST_FRESH, |valid| {
-        SignedDuration::try_from(valid.plan.window.period).unwrap_or(LEAST_FRESH)
-    });
+    let period = facts
+        .valid
+        .map_or(LEAST_FRESH, |valid| SignedDuration::try_from(valid.plan.window.period).unwrap_or(LEAST_FRESH));
     (period * 3).max(LEAST_FRESH)
 }
 

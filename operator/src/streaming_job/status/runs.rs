@@ -5,9 +5,9 @@ use kube::ResourceExt;
 use sluice_crds::condition::{Reason, StateReason};
 use sluice_crds::streaming_job::RunStatus;
 
+use super::Facts;
 use super::progress::Progress;
 use super::troubles::Trouble;
-use super::Facts;
 use crate::condition::seconds;
 use crate::streaming_job::rollout;
 
@@ -17,7 +17,8 @@ const SHOWN: usize = 10;
 /// What was told before, with the present run brought up to date.
 pub fn runs(facts: &Facts<'_>, progress: &Progress) -> Vec<RunStatus> {
     let mut runs = facts.before.runs.clone();
-    let Some((valid, run)) = facts.valid.and_then(|valid| Some((valid, rollout::current_run(valid, facts.world)?))) else {
+    let Some((valid, run)) = facts.valid.and_then(|valid| Some((valid, rollout::current_run(valid, facts.world)?)))
+    else {
         return runs;
     };
     let at = match runs.iter().position(|known| known.id == valid.run && known.completion_time.is_none()) {
@@ -30,7 +31,8 @@ pub fn runs(facts: &Facts<'_>, progress: &Progress) -> Vec<RunStatus> {
                 known.reason = Some(Reason::Superseded.to_string());
             }
             let start_time = run.creation_timestamp().unwrap_or(Time(seconds(facts.now)));
-            let new = RunStatus { id: valid.run.clone(), start_time, completion_time: None, reason: None, records: None };
+            let new =
+                RunStatus { id: valid.run.clone(), start_time, completion_time: None, reason: None, records: None };
             runs.insert(0, new);
             runs.truncate(SHOWN);
             0
@@ -44,7 +46,10 @@ pub fn runs(facts: &Facts<'_>, progress: &Progress) -> Vec<RunStatus> {
         known.completion_time = Some(finished.unwrap_or(Time(seconds(facts.now))));
         known.reason = Some(match end {
             Ok(()) => StateReason::Completed.to_string(),
-            Err(_) => Trouble::of(facts).and_then(|trouble| trouble.stalls()).unwrap_or(Reason::RetriesExhausted.as_str()).to_owned(),
+            Err(_) => Trouble::of(facts)
+                .and_then(|trouble| trouble.stalls())
+                .unwrap_or(Reason::RetriesExhausted.as_str())
+                .to_owned(),
         });
     }
     runs

@@ -34,7 +34,9 @@ impl Trouble {
     pub fn stalls(&self) -> Option<&'static str> {
         let reason = self.reason?;
         match reason {
-            Reason::ConfigInvalid | Reason::TransformInvalid | Reason::SchemaMismatch => Some(Reason::ConfigInvalid.as_str()),
+            Reason::ConfigInvalid | Reason::TransformInvalid | Reason::SchemaMismatch => {
+                Some(Reason::ConfigInvalid.as_str())
+            }
             Reason::AuthenticationFailed
             | Reason::AuthorizationFailed
             | Reason::OffsetOutOfRange
@@ -63,7 +65,11 @@ impl Trouble {
             Some(Reason::SourceUnavailable) => Reason::SourceUnavailable.as_str(),
             Some(Reason::SinkUnavailable | Reason::ConditionalWritesUnsupported) => Reason::SinkUnavailable.as_str(),
             Some(Reason::AuthenticationFailed | Reason::AuthorizationFailed) => {
-                if self.store { Reason::SinkUnavailable.as_str() } else { Reason::SourceUnavailable.as_str() }
+                if self.store {
+                    Reason::SinkUnavailable.as_str()
+                } else {
+                    Reason::SourceUnavailable.as_str()
+                }
             }
             _ => StateReason::WorkersCrashing.as_str(),
         }
@@ -88,7 +94,8 @@ fn by_workers<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Trouble> + 'a {
     let hash = facts.valid.map(|valid| valid.hash.as_str());
     let workers = facts.observed.workers.iter();
     // A worker that has not opened its ledger does not know its plan yet.
-    let of_plan = workers.filter(move |worker| worker.phase == Phase::Starting || Some(worker.plan_hash.as_str()) == hash);
+    let of_plan =
+        workers.filter(move |worker| worker.phase == Phase::Starting || Some(worker.plan_hash.as_str()) == hash);
     of_plan.filter_map(|worker| {
         let text = worker.trouble.as_deref()?;
         let (word, message) = text.split_once(": ").unwrap_or(("", text));
