@@ -44,12 +44,18 @@ impl Live {
         self.state().listing.insert(kind.to_owned(), HashSet::new());
     }
 
-    /// The list is complete: what it did not show is gone.
+    /// The list is complete: what it did not show and was seen before is gone.
     pub fn list_ends(&self, kind: &str) {
         let mut state = self.state();
-        if let Some(shown) = state.listing.remove(kind) {
-            state.seen.retain(|address, _| address.kind != kind || shown.contains(address));
-        }
+        let Some(shown) = state.listing.remove(kind) else { return };
+        let State { seen, applied, .. } = &mut *state;
+        seen.retain(|address, _| {
+            let stays = address.kind != kind || shown.contains(address);
+            if !stays {
+                applied.remove(address);
+            }
+            stays
+        });
     }
 
     /// The watch shows an object. True: it is not as we left it.
@@ -106,5 +112,74 @@ impl State {
         self.seen.get(address).is_some_and(|metadata| {
             metadata.deletion_timestamp.is_some() || Mark::of(metadata).is_later_than(&applied.mark)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluice_crds::reference::ObjectKey;
+
+    use super::*;
+
+    fn set() -> Address {
+        Address { kind: "StatefulSet".to_owned(), key: ObjectKey::new("etl", "a") }
+    }
+
+    fn metadata(uid: &str, generation: i64, version: &str) -> ObjectMeta {
+        serde_json::from_value(json!({"name": "a", "namespace": "etl", "uid": uid, "generation": generation,
+            "resourceVersion": version}))
+        .expect("metadata")
+    }
+
+    #[test]
+    fn what_was_applied_stands_until_somebody_changes_it() {
+        let live = Live::default();
+        live.applied(set(), "h".to_owned(), &metadata("u", 2, "10"));
+        assert!(live.is_applied(&set(), "h"), "the watch is late");
+        assert!(!live.is_applied(&set(), "other"), "something else is wanted now");
+        assert!(live.show(set(), metadata("u", 1, "9")), "an older state is not what we left");
+        assert!(live.is_applied(&set(), "h"), "and no reason to apply again: the newer one is on its way");
+        assert!(!live.show(set(), metadata("u", 2, "12")), "a change of status is none");
+        assert!(live.is_applied(&set(), "h"));
+        assert!(live.show(set(), metadata("u", 3, "13")));
+        assert!(!live.is_applied(&set(), "h"), "somebody changed the spec");
+    }
+
+    #[test]
+    fn what_is_gone_is_made_again() {
+        for gone in [
+            |live: &Live| live.gone(&set()),
+            |live: &Live| (live.list_begins("StatefulSet"), live.list_ends("StatefulSet")).1,
+        ] {
+            let live = Live::default();
+            live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+            live.show(set(), metadata("u", 1, "1"));
+            gone(&live);
+            assert!(!live.is_applied(&set(), "h"));
+            assert_eq!(live.get(&set()), None);
+        }
+    }
+
+    #[test]
+    fn an_object_that_was_made_again_or_is_going_is_not_the_one_that_was_applied() {
+        let live = Live::default();
+        live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+        live.show(set(), metadata("v", 1, "1"));
+        assert!(!live.is_applied(&set(), "h"));
+        let mut going = metadata("u", 1, "1");
+        going.deletion_timestamp = serde_json::from_value(json!("2026-01-31T00:00:00Z")).expect("a time");
+        live.show(set(), going);
+        assert!(!live.is_applied(&set(), "h"));
+    }
+
+    #[test]
+    fn a_list_that_is_under_way_hides_nothing() {
+        let live = Live::default();
+        live.show(set(), metadata("u", 1, "1"));
+        live.list_begins("StatefulSet");
+        assert!(live.get(&set()).is_some());
+        live.list_ends("Service");
+        assert!(live.get(&set()).is_some());
     }
 }

@@ -12,7 +12,6 @@ pub use stage::Stage;
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
 use sluice_crds::manifest::{Manifests, parse};
 use sluice_crds::reference::ObjectKey;
 use sluice_crds::streaming_job::StreamingJob;
@@ -23,8 +22,6 @@ use crate::streaming_job::validate::{Invalid, Validated, validate};
 
 /// The identity of the cluster in tests.
 pub const CLUSTER: &str = "c1";
-/// The UID of the job.
-pub const JOB_UID: &str = "job-uid";
 
 /// A whole and valid namespace; tests change one text of it.
 pub const BASE: &str = r#"
@@ -127,10 +124,4 @@ pub fn pod_settings() -> PodSettings {
         image_pull_policy: "IfNotPresent".to_owned(),
         image_pull_secrets: vec!["registry".to_owned()],
     }
-}
-
-/// The key of the job.
-pub fn key() -> ObjectKey {
-    let job = job(&manifests());
-    ObjectKey::new(job.namespace().expect("a namespace"), job.name_any())
 }

@@ -353,7 +353,7 @@ async fn a_transition_is_one_event() {
     let (first, second) = workers(&validated().hash).await;
     stage.play_stateful_set(&[&first, &second]);
     stage.reconcile().await.expect("reconciled");
-    assert_eq!(events(&stage), ["Running"]);
+    assert_eq!(events(&stage), ["Running", "WithinTarget"]);
 }
 
 #[tokio::test]

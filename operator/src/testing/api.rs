@@ -122,7 +122,7 @@ impl FakeApi {
             Ok(object) => reply(200, &object),
             Err(code) => reply(
                 code,
-                &json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Test", "code": code,
+                &json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": if code == 404 { "NotFound" } else { "Test" }, "code": code,
                     "message": format!("the test answers {method} {path} with {code}")}),
             ),
         }

@@ -1,1 +1,484 @@
+//! The truth table of a job's conditions, and the numbers beside them.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sluice_crds::condition::Reason;
+use sluice_crds::report::{AgentReport, WorkerReport};
+
+use super::*;
+use crate::names;
+use crate::pods::{Crash, PodFact};
+use crate::testing::{self, agent_report, commit, edited, validated, worker_report};
+
+const NOW: i64 = 1_800_000_000;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).expect("a time")
+}
+
+/// Two workers that own both partitions, have committed a moment ago, and have nothing left to do.
+struct Scene {
+    valid: Option<Validated>,
+    world: World,
+    workers: Vec<Value>,
+    agent: Option<Value>,
+    outcome: Outcome,
+    suspended: bool,
+    before: StreamingJobStatus,
+    now: Timestamp,
+}
+
+impl Scene {
+    fn running() -> Self {
+        let valid = validated();
+        let hash = valid.hash.clone();
+        let report =
+            |partition: i32| worker_report(&hash, "Running", &[(partition, 100, 100)], vec![commit(3, now(), 5, 100)]);
+        let mut world = testing::world(&testing::manifests());
+        world.pods = vec![pod("orders-0", &hash), pod("orders-1", &hash)];
+        Self {
+            workers: vec![report(0), report(1)],
+            valid: Some(valid),
+            world,
+            agent: None,
+            outcome: Outcome::Done(Step::Set { replicas: 2 }),
+            suspended: false,
+            before: StreamingJobStatus::default(),
+            now: now(),
+        }
+    }
+
+    fn with(edit: impl FnOnce(&mut Self)) -> Self {
+        let mut scene = Self::running();
+        edit(&mut scene);
+        scene
+    }
+
+    fn hash(&self) -> String {
+        self.valid.as_ref().map(|valid| valid.hash.clone()).unwrap_or_default()
+    }
+
+    /// Both workers are far behind, and committed last so many seconds ago.
+    fn behind(&mut self, seconds_ago: i64) {
+        let hash = self.hash();
+        let report = |partition: i32| {
+            worker_report(&hash, "Running", &[(partition, 100, 5000)], vec![commit(3, now(), seconds_ago, 100)])
+        };
+        self.workers = vec![report(0), report(1)];
+    }
+
+    fn crash(&mut self, reason: Option<Reason>, exit_code: i32) {
+        self.workers.clear();
+        for pod in &mut self.world.pods {
+            pod.crash = Some(Crash { reason, exit_code, message: "last words".to_owned() });
+            pod.restarts = 3;
+        }
+    }
+
+    fn status(&self) -> StreamingJobStatus {
+        let workers =
+            self.workers.iter().map(|report| serde_json::from_value::<WorkerReport>(report.clone()).expect("a report"));
+        let agent = self
+            .agent
+            .as_ref()
+            .map(|report| Arc::new(serde_json::from_value::<AgentReport>(report.clone()).expect("a report")));
+        let observed = Observed { workers: workers.collect(), agent };
+        status(&Facts {
+            key: &sluice_crds::reference::ObjectKey::new("etl", "orders"),
+            generation: 7,
+            suspended: self.suspended,
+            valid: self.valid.as_ref(),
+            world: &self.world,
+            observed: &observed,
+            outcome: &self.outcome,
+            before: &self.before,
+            now: self.now,
+        })
+    }
+
+    /// All conditions that are not as in a healthy job, as `Type=Status:Reason`.
+    fn told(&self) -> Vec<String> {
+        let healthy = [
+            "ConfigValid=True:Valid",
+            "ScalingLimited=False:NotLimited",
+            "DeadLettersPresent=False:NoDeadLetters",
+            "LagWithinTarget=True:WithinTarget",
+        ];
+        let status = self.status();
+        assert_eq!(status.observed_generation, 7, "every outcome says which generation it is about");
+        assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(7)));
+        let told = status.conditions.iter().map(|it| format!("{}={}:{}", it.type_, it.status, it.reason));
+        told.filter(|word| !healthy.contains(&word.as_str())).collect()
+    }
+}
+
+fn pod(name: &str, plan: &str) -> PodFact {
+    let pod =
+        json!({"metadata": {"name": name, "annotations": {names::PLAN_HASH: plan}}, "status": {"phase": "Running"}});
+    PodFact::of(&serde_json::from_value(pod).expect("a pod"), "worker")
+}
+
+#[track_caller]
+fn assert_told(scene: &Scene, expected: &[&str]) {
+    assert_eq!(scene.told(), expected);
+}
+
+#[test]
+fn a_job_whose_partitions_are_owned_and_whose_commits_are_fresh_is_running() {
+    assert_told(&Scene::running(), &["Ready=True:Running"]);
+}
+
+#[test]
+fn workers_that_exist_and_commit_nothing_are_not_ready() {
+    let started = Scene::with(|scene| {
+        scene.behind(0);
+        for worker in &mut scene.workers {
+            worker["commits"] = json!([]);
+        }
+    });
+    assert_told(
+        &started,
+        &["Ready=False:Starting", "Reconciling=True:NewGeneration", "LagWithinTarget=Unknown:LagUnknown"],
+    );
+    let none = Scene::with(|scene| scene.workers.clear());
+    assert_told(
+        &none,
+        &["Ready=False:Starting", "Reconciling=True:NewGeneration", "LagWithinTarget=Unknown:LagUnknown"],
+    );
+}
+
+#[test]
+fn a_partition_that_nobody_owns_is_not_ready() {
+    let scene = Scene::with(|scene| {
+        let mut report = agent_report(&scene.hash(), true, "Valid", "");
+        let partition =
+            |number: i32| json!({"topic": "orders", "partition": number, "committed": 1, "position": 1, "end": 1});
+        report["jobs"][0]["lag"] =
+            json!({"partitions": [partition(0), partition(1), partition(2)], "seconds": 0, "time": now()});
+        scene.agent = Some(report);
+    });
+    assert_told(&scene, &["Ready=False:Starting", "Reconciling=True:NewGeneration"]);
+    assert!(scene.status().conditions[0].message.contains("2 of 3 partitions"));
+}
+
+#[test]
+fn fresh_means_three_windows_or_two_minutes() {
+    // The window is 10s, so that two minutes count.
+    let fresh = Scene::with(|scene| scene.behind(120));
+    assert_eq!(fresh.told()[0], "Ready=True:Running");
+    let ready_before = Scene::running().status();
+    let old = Scene::with(|scene| {
+        scene.before = ready_before;
+        scene.behind(121);
+    });
+    assert_eq!(old.told()[0], "Ready=False:SourceUnavailable", "nothing is read");
+    let unsaved = Scene::with(|scene| {
+        scene.before = Scene::running().status();
+        scene.behind(121);
+        scene.workers[0]["partitions"][0]["position"] = json!(4000);
+    });
+    assert_eq!(unsaved.told()[0], "Ready=False:SinkUnavailable", "it is read and not committed");
+    let slow = Scene::with(|scene| {
+        scene.valid = Some(edited("period: 10s", "period: 100s").expect("valid"));
+        scene.behind(300);
+    });
+    assert_eq!(slow.told()[0], "Ready=True:Running");
+}
+
+#[test]
+fn a_job_without_lag_needs_no_commit() {
+    let scene = Scene::with(|scene| {
+        for worker in &mut scene.workers {
+            worker["commits"] = json!([]);
+        }
+    });
+    assert_told(&scene, &["Ready=True:Running"]);
+}
+
+#[test]
+fn what_a_worker_dies_of_is_told_and_only_what_needs_a_person_stalls() {
+    for (reason, exit, ready, stalled, config) in [
+        (Some(Reason::ConfigInvalid), 2, "ConfigInvalid", Some("ConfigInvalid"), Some("ConfigInvalid")),
+        (Some(Reason::ReferenceNotFound), 2, "ConfigInvalid", None, Some("ReferenceNotFound")),
+        (Some(Reason::TransformInvalid), 2, "ConfigInvalid", Some("ConfigInvalid"), Some("TransformInvalid")),
+        (Some(Reason::SchemaMismatch), 2, "ConfigInvalid", Some("ConfigInvalid"), Some("SchemaMismatch")),
+        (Some(Reason::SourceUnavailable), 3, "SourceUnavailable", None, None),
+        (Some(Reason::SinkUnavailable), 4, "SinkUnavailable", None, None),
+        (Some(Reason::AuthenticationFailed), 3, "SourceUnavailable", Some("AuthenticationFailed"), None),
+        (Some(Reason::AuthenticationFailed), 4, "SinkUnavailable", Some("AuthenticationFailed"), None),
+        (Some(Reason::AuthorizationFailed), 4, "SinkUnavailable", Some("AuthorizationFailed"), None),
+        (Some(Reason::OffsetOutOfRange), 5, "WorkersCrashing", Some("OffsetOutOfRange"), None),
+        (Some(Reason::TopicRecreated), 5, "WorkersCrashing", Some("TopicRecreated"), None),
+        (Some(Reason::RecordRejected), 5, "WorkersCrashing", Some("RecordRejected"), None),
+        (Some(Reason::RetriesExhausted), 6, "WorkersCrashing", Some("RetriesExhausted"), None),
+        (Some(Reason::DeadLetterRateExceeded), 5, "WorkersCrashing", Some("DeadLetterRateExceeded"), None),
+        (Some(Reason::DataLossRisk), 5, "WorkersCrashing", Some("DataLossRisk"), None),
+        (Some(Reason::TimedOut), 8, "WorkersCrashing", Some("TimedOut"), None),
+        (Some(Reason::CheckpointForeign), 5, "WorkersCrashing", Some("CheckpointForeign"), None),
+        (Some(Reason::CheckpointMoved), 5, "WorkersCrashing", Some("CheckpointMoved"), None),
+        (Some(Reason::ConditionalWritesUnsupported), 4, "SinkUnavailable", Some("ConditionalWritesUnsupported"), None),
+        (Some(Reason::Superseded), 7, "WorkersCrashing", None, None),
+        (Some(Reason::Internal), 70, "WorkersCrashing", None, None),
+        (None, 137, "WorkersCrashing", None, None),
+    ] {
+        let scene = Scene::with(|scene| scene.crash(reason, exit));
+        let mut expected = vec![format!("Ready=False:{ready}")];
+        expected.extend(stalled.map(|reason| format!("Stalled=True:{reason}")));
+        expected.extend(config.map(|reason| format!("ConfigValid=False:{reason}")));
+        expected.push("LagWithinTarget=Unknown:LagUnknown".to_owned());
+        assert_eq!(scene.told(), expected, "{reason:?} {exit}");
+    }
+}
+
+#[test]
+fn a_worker_that_died_once_and_commits_again_is_healthy() {
+    let scene = Scene::with(|scene| {
+        for pod in &mut scene.world.pods {
+            pod.crash = Some(Crash { reason: Some(Reason::RetriesExhausted), exit_code: 6, message: String::new() });
+        }
+    });
+    assert_told(&scene, &["Ready=True:Running"]);
+}
+
+#[test]
+fn a_living_worker_in_trouble_says_so_itself() {
+    for (trouble, ready, stalled) in [
+        ("SourceUnavailable: the brokers do not answer", "SourceUnavailable", None),
+        (
+            "AuthenticationFailed: connection `kafka`: no",
+            "SourceUnavailable",
+            Some("Stalled=True:AuthenticationFailed"),
+        ),
+        (
+            "AuthenticationFailed: cannot list `s3://lake/`: no",
+            "SinkUnavailable",
+            Some("Stalled=True:AuthenticationFailed"),
+        ),
+    ] {
+        let scene = Scene::with(|scene| {
+            scene.behind(500);
+            scene.workers[0]["trouble"] = json!(trouble);
+            scene.workers[0]["phase"] = json!("Retrying");
+        });
+        let told = scene.told();
+        assert_eq!(told[0], format!("Ready=False:{ready}"), "{trouble}");
+        assert_eq!(told.get(1).filter(|word| word.starts_with("Stalled")).map(String::as_str), stalled, "{trouble}");
+    }
+}
+
+#[test]
+fn no_room_in_the_cluster_is_told() {
+    let scene = Scene::with(|scene| {
+        scene.workers.clear();
+        scene.world.pods[1].unschedulable = Some("0/3 nodes are available".to_owned());
+    });
+    assert_eq!(scene.told()[0], "Ready=False:Unschedulable");
+    let image = Scene::with(|scene| {
+        scene.workers.clear();
+        scene.world.pods[0].waiting = Some("ImagePullBackOff: no such image".to_owned());
+    });
+    assert_eq!(image.told()[0], "Ready=False:Starting");
+    assert!(image.status().conditions[0].message.contains("no such image"));
+}
+
+#[test]
+fn a_connection_that_does_not_work_explains_workers_that_say_nothing() {
+    for (connection, reason, ready, stalled) in [
+        (0, "Unreachable", "SourceUnavailable", None),
+        (1, "Unreachable", "SinkUnavailable", None),
+        (0, "AuthenticationFailed", "SourceUnavailable", Some("Stalled=True:AuthenticationFailed")),
+    ] {
+        let scene = Scene::with(|scene| {
+            scene.workers.clear();
+            let mut report = agent_report(&scene.hash(), true, "Valid", "");
+            report["connections"][connection]["finding"] = json!({"ok": false, "reason": reason, "message": "no"});
+            scene.agent = Some(report);
+        });
+        assert_eq!(scene.told()[0], format!("Ready=False:{ready}"));
+        assert_eq!(scene.told().get(1).filter(|word| word.starts_with("Stalled")).map(String::as_str), stalled);
+    }
+}
+
+#[test]
+fn suspended_is_ready_when_everybody_has_left() {
+    let leaving = Scene::with(|scene| {
+        scene.suspended = true;
+        scene.outcome = Outcome::Done(Step::Set { replicas: 0 });
+    });
+    assert_told(&leaving, &["Ready=False:Draining", "Reconciling=True:Draining"]);
+    let gone = Scene::with(|scene| {
+        scene.suspended = true;
+        scene.outcome = Outcome::Done(Step::Set { replicas: 0 });
+        scene.world.pods.clear();
+        scene.workers.clear();
+    });
+    assert_told(&gone, &["Ready=True:Suspended", "LagWithinTarget=Unknown:LagUnknown"]);
+}
+
+#[test]
+fn lag_is_told_also_while_no_worker_lives() {
+    let scene = Scene::with(|scene| {
+        scene.suspended = true;
+        scene.world.pods.clear();
+        scene.workers.clear();
+        let mut report = agent_report(&scene.hash(), true, "Valid", "");
+        report["jobs"][0]["lag"] = json!({"partitions": [
+            {"topic": "orders", "partition": 0, "committed": 5, "position": 5, "end": 25}], "seconds": 90, "time": now()});
+        report["jobs"][0]["ledger"] = json!({"tail": 9, "lastCommit": commit(9, now(), 1000, 7), "totals": {
+            "read": 100, "written": 90, "filtered": 8, "dead": 2, "bytesRead": 1, "bytesWritten": 2, "files": 3, "batches": 4,
+            "voided": 0, "retried": 0}});
+        scene.agent = Some(report);
+    });
+    let status = scene.status();
+    let lag = status.lag.expect("a lag");
+    assert_eq!((lag.records, lag.seconds, lag.partitions, lag.worst.len()), (20, Some(90), 1, 1));
+    assert_eq!(status.totals.map(|totals| (totals.read, totals.dead)), Some((100, 2)));
+    assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.seq), Some(9));
+    assert_eq!(status.last_commit.map(|commit| commit.seq), Some(9));
+    let told = scene.told();
+    assert!(told.contains(&"LagWithinTarget=False:FallingBehind".to_owned()), "{told:?}");
+    assert!(told.contains(&"DeadLettersPresent=True:DeadLetters".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_lag_that_becomes_smaller_is_being_worked_off() {
+    let behind = |records: i64, before: StreamingJobStatus| {
+        Scene::with(|scene| {
+            scene.before = before;
+            let mut report = agent_report(&scene.hash(), true, "Valid", "");
+            report["jobs"][0]["lag"] = json!({"partitions": [
+                {"topic": "orders", "partition": 0, "committed": 100, "position": 100, "end": 100 + records},
+                {"topic": "orders", "partition": 1, "committed": 100, "position": 100, "end": 100}], "seconds": 90, "time": now()});
+            scene.agent = Some(report);
+        })
+        .status()
+    };
+    let reason = |status: &StreamingJobStatus| {
+        status.conditions.iter().find(|it| it.type_ == "LagWithinTarget").map(|it| it.reason.clone()).expect("told")
+    };
+    let first = behind(500, StreamingJobStatus::default());
+    assert_eq!(reason(&first), "FallingBehind");
+    let second = behind(400, first);
+    assert_eq!(reason(&second), "CatchingUp");
+    let third = behind(400, second);
+    assert_eq!(reason(&third), "CatchingUp", "nothing moved, so nothing new is said");
+    assert_eq!(reason(&behind(600, third)), "FallingBehind");
+}
+
+#[test]
+fn a_lag_of_some_partitions_is_no_lag() {
+    let scene = Scene::with(|scene| drop(scene.workers.remove(0)));
+    assert_eq!(scene.status().lag, None, "partition 0 may be far behind");
+    let scene = Scene::with(|scene| {
+        scene.workers[0]["partitions"][0]["end"] = Value::Null;
+    });
+    assert_eq!(scene.status().lag, None, "an end that is not known is not zero");
+}
+
+#[test]
+fn more_workers_than_partitions_are_spares_and_the_job_is_ready() {
+    let scene = Scene::with(|scene| {
+        scene.valid = Some(edited("replicas: 2", "replicas: 3").expect("valid"));
+        let hash = scene.hash();
+        scene.world.pods.push(pod("orders-2", &hash));
+        scene.workers.push(worker_report(&hash, "Running", &[], vec![]));
+    });
+    assert_told(&scene, &["Ready=True:Running", "ScalingLimited=True:PartitionCount"]);
+    assert_eq!(scene.status().summary.and_then(|summary| summary.workers).as_deref(), Some("2/3"));
+}
+
+#[test]
+fn scaling_is_a_change_on_its_way_and_the_job_stays_ready() {
+    let scene = Scene::with(|scene| {
+        scene.valid = Some(edited("replicas: 2", "replicas: 1").expect("valid"));
+    });
+    assert_told(&scene, &["Ready=True:Running", "Reconciling=True:Scaling"]);
+}
+
+#[test]
+fn outcomes_before_the_workers() {
+    let invalid = |reason| Outcome::Invalid(Invalid { reason, message: "why".to_owned() });
+    let failed = |conflict, user| Outcome::Failed { conflict, user, message: "why".to_owned() };
+    for (outcome, expected) in [
+        (
+            invalid(Reason::ConfigInvalid),
+            vec!["Ready=False:ConfigInvalid", "Stalled=True:ConfigInvalid", "ConfigValid=False:ConfigInvalid"],
+        ),
+        (invalid(Reason::ReferenceNotFound), vec!["Ready=False:ConfigInvalid", "ConfigValid=False:ReferenceNotFound"]),
+        (
+            Outcome::Checking,
+            vec!["Ready=False:Starting", "Reconciling=True:NewGeneration", "ConfigValid=Unknown:Starting"],
+        ),
+        (Outcome::Done(Step::Drain), vec!["Ready=False:Draining", "Reconciling=True:Draining"]),
+        (failed(true, true), vec!["Ready=False:NameConflict", "Stalled=True:NameConflict"]),
+        (
+            failed(false, true),
+            vec!["Ready=False:ConfigInvalid", "Stalled=True:ConfigInvalid", "ConfigValid=False:ConfigInvalid"],
+        ),
+        (failed(false, false), vec!["Ready=True:Running"]),
+    ] {
+        let scene = Scene::with(|scene| scene.outcome = outcome.clone());
+        assert_eq!(scene.told(), expected, "{outcome:?}");
+    }
+}
+
+#[test]
+fn numbers_alone_are_written_every_fifteen_seconds_and_states_at_once() {
+    let before = Scene::with(|scene| scene.behind(5)).status();
+    let later = |seconds: i64, edit: &dyn Fn(&mut Scene)| {
+        let scene = Scene::with(|scene| {
+            scene.before = before.clone();
+            scene.now = Timestamp::from_second(NOW + seconds).expect("a time");
+            scene.behind(5);
+            edit(scene);
+        });
+        worth_writing(&before, scene.status(), scene.now)
+    };
+    let moved = |scene: &mut Scene| scene.workers[0]["partitions"][0]["committed"] = json!(200);
+    assert_eq!(later(14, &|_| {}), None, "nothing moved");
+    assert_eq!(later(14, &moved), None, "only a number");
+    assert!(later(15, &moved).is_some());
+    assert!(later(1, &|scene| scene.workers.clear()).is_some(), "it is not ready any more");
+    assert_eq!(later(3600, &|_| {}).map(|status| status.lag), None, "the same lag again is no news");
+}
+
+#[test]
+fn the_rate_is_that_of_the_last_commits() {
+    let scene = Scene::with(|scene| {
+        for worker in &mut scene.workers {
+            worker["commits"] =
+                json!([commit(5, now(), 10, 61_500), commit(4, now(), 15, 61_500), commit(3, now(), 20, 7)]);
+        }
+    });
+    assert_eq!(scene.status().summary.and_then(|summary| summary.rate).as_deref(), Some("24.6k/s"));
+    assert_eq!(Progress { rate: 0.0, ..Progress::default() }.rate_text(), "0/s");
+    assert_eq!(Progress { rate: 1.25, ..Progress::default() }.rate_text(), "1.2/s");
+    assert_eq!(Progress { rate: 2_500_000.0, ..Progress::default() }.rate_text(), "2.5M/s");
+}
+
+#[test]
+fn a_ledger_of_another_place_is_another_ledger() {
+    let scene = Scene::with(|scene| {
+        scene.before = Scene::running().status();
+        scene.before.checkpoint = Some(CheckpointStatus { url: "s3://elsewhere/".to_owned(), seq: Some(999) });
+        if let Some(commit) = &mut scene.before.last_commit {
+            commit.seq = 999;
+        }
+    });
+    let status = scene.status();
+    assert_eq!(status.last_commit.map(|commit| commit.seq), Some(3));
+    assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.seq), Some(3));
+}
+
+#[test]
+fn a_report_of_the_plan_before_counts_for_nothing() {
+    let scene = Scene::with(|scene| {
+        for worker in &mut scene.workers {
+            worker["planHash"] = json!("old");
+        }
+    });
+    assert_eq!(scene.told()[0], "Ready=False:Starting");
+    assert_eq!(scene.status().workers.map(|workers| workers.ready), Some(0));
+}
