@@ -232,3 +232,15 @@ impl std::fmt::Display for Reason {
         f.write_str(self.as_str())
     }
 }
+
+impl From<StateReason> for String {
+    fn from(reason: StateReason) -> Self {
+        reason.as_str().to_owned()
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.as_str().to_owned()
+    }
+}

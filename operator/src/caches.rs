@@ -82,7 +82,7 @@ impl Caches {
 
     /// Waits until each of them was filled once. False: a watch ended before.
     pub async fn filled(&self) -> bool {
-        let waits = (
+        let filled = futures::try_join!(
             self.jobs.wait_until_ready(),
             self.tables.wait_until_ready(),
             self.connections.wait_until_ready(),
@@ -90,8 +90,7 @@ impl Caches {
             self.runs.wait_until_ready(),
             self.pods.wait_until_ready(),
         );
-        let (a, b, c, d, e, f) = futures::join!(waits.0, waits.1, waits.2, waits.3, waits.4, waits.5);
-        [a, b, c, d, e, f].into_iter().all(|filled| filled.is_ok())
+        filled.is_ok()
     }
 }
 

@@ -53,10 +53,10 @@ impl Aspect {
     pub fn new(
         type_: ConditionType,
         truth: impl Into<Truth>,
-        reason: impl ToString,
+        reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { type_, truth: truth.into(), reason: reason.to_string(), message: message.into() }
+        Self { type_, truth: truth.into(), reason: reason.into(), message: message.into() }
     }
 }
 

@@ -96,7 +96,7 @@ pub enum Error {
 /// The API server may be restarting.
 const SOON: Duration = Duration::from_secs(1);
 /// A person has to act, and a watch tells when: this is for what no watch sees, such as a quota.
-const LATE: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_mins(1);
 
 impl Error {
     /// Who can mend it.

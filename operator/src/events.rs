@@ -41,8 +41,8 @@ pub fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Transition> {
 fn is_trouble(condition: &Condition) -> bool {
     match (condition.type_.as_str(), condition.status.as_str()) {
         ("Ready", "False") => !matches!(condition.reason.as_str(), "Starting" | "Draining"),
-        ("ConfigValid" | "LagWithinTarget", "False") => true,
-        ("Stalled" | "DeadLettersPresent" | "ScalingLimited" | "SchemaDrifted", "True") => true,
+        ("ConfigValid" | "LagWithinTarget", "False")
+        | ("Stalled" | "DeadLettersPresent" | "ScalingLimited" | "SchemaDrifted", "True") => true,
         _ => false,
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     fn conditions(aspects: &[(ConditionType, bool, &str, &str)]) -> Vec<Condition> {
         let aspects =
-            aspects.iter().map(|(type_, truth, reason, message)| Aspect::new(*type_, *truth, reason, *message));
+            aspects.iter().map(|(type_, truth, reason, message)| Aspect::new(*type_, *truth, *reason, *message));
         merge(&[], aspects.collect(), 1, Timestamp::UNIX_EPOCH)
     }
 

@@ -145,7 +145,7 @@ mod tests {
     async fn one_report_serves_all_jobs_of_a_namespace_while_it_is_young() {
         let (reports, pod) = (Reports::default(), serve(EMPTY).await);
         let first = reports.agent("etl", pod, Duration::ZERO).await.expect("a report");
-        let second = reports.agent("etl", pod, Duration::from_secs(60)).await.expect("a report");
+        let second = reports.agent("etl", pod, Duration::from_mins(1)).await.expect("a report");
         assert!(Arc::ptr_eq(&first, &second));
         let third = reports.agent("etl", pod, Duration::ZERO).await.expect("a report");
         assert!(!Arc::ptr_eq(&first, &third));

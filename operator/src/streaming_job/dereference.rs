@@ -121,15 +121,13 @@ fn pods(key: &ObjectKey, caches: &Caches, owners: &BTreeSet<String>) -> Vec<PodF
 pub async fn handed_out(job: &StreamingJob, key: &ObjectKey, context: &Context) -> Result<Option<HandedOut>, Error> {
     let key = ObjectKey::new(&key.namespace, names::child(&key.name, "plan"));
     let address = Address { kind: "ConfigMap".to_owned(), key };
-    let metadata = match context.live.get(&address) {
-        Some(metadata) => Some(metadata),
-        None => {
-            let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &address.key.namespace);
-            let found = api.get_metadata_opt(&address.key.name).await;
-            let found = found.map_err(|source| Error::Read { kind: address.kind, key: address.key, source })?;
-            found.map(|found| found.metadata)
-        }
-    };
+    let mut metadata = context.live.get(&address);
+    if metadata.is_none() {
+        let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &address.key.namespace);
+        let found = api.get_metadata_opt(&address.key.name).await;
+        let found = found.map_err(|source| Error::Read { kind: address.kind, key: address.key, source })?;
+        metadata = found.map(|found| found.metadata);
+    }
     let ours = metadata.filter(|metadata| {
         let mut owners = metadata.owner_references.iter().flatten();
         owners.any(|owner| job.metadata.uid.as_ref() == Some(&owner.uid))

@@ -119,11 +119,12 @@ impl Template {
     }
 
     fn check(&self) -> Result<(), TemplateError> {
-        let names = self.metadata.labels.keys().chain(self.metadata.annotations.keys());
-        for name in names.filter(|name| OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
+        let mut names = self.metadata.labels.keys().chain(self.metadata.annotations.keys());
+        if let Some(name) = names.find(|name| OUR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))) {
             return Err(TemplateError::OurName { name: name.clone() });
         }
-        for volume in self.spec.volumes.iter().filter(|volume| OUR_VOLUMES.contains(&volume.name.as_str())) {
+        let mut volumes = self.spec.volumes.iter();
+        if let Some(volume) = volumes.find(|volume| OUR_VOLUMES.contains(&volume.name.as_str())) {
             return Err(TemplateError::OurVolume { name: volume.name.clone() });
         }
         for container in &self.spec.containers {

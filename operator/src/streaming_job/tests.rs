@@ -11,6 +11,7 @@ use crate::testing::{
 
 const SET: &str = "/apis/apps/v1/namespaces/etl/statefulsets/orders";
 
+#[allow(clippy::unnecessary_wraps, reason = "it is compared with what may be missing")]
 fn some(status: &str, reason: &str) -> Option<(String, String)> {
     Some((status.to_owned(), reason.to_owned()))
 }
@@ -26,8 +27,7 @@ async fn checked_stage() -> (Stage, FakePod) {
 /// Two workers that own both partitions and committed a moment ago.
 async fn workers(hash: &str) -> (FakePod, FakePod) {
     let now = Timestamp::now();
-    let report =
-        |partition: i32| worker_report(hash, "Running", &[(partition, 100, 100)], vec![commit(3, now, 5, 100)]);
+    let report = |partition: i32| worker_report(hash, "Running", &[(partition, 100, 100)], &[commit(3, now, 5, 100)]);
     (FakePod::start(report(0)).await, FakePod::start(report(1)).await)
 }
 

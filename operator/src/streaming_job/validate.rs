@@ -58,7 +58,9 @@ pub fn validate(job: &StreamingJob, world: &World, cluster: &str) -> Result<Vali
                 replicas: workers.replicas.unwrap_or(1),
             })
         }
-        (plan, template) => Err(invalid(plan.err().unwrap_or_default(), template.err().map(|error| error.to_string()))),
+        (plan, template) => {
+            Err(invalid(&plan.err().unwrap_or_default(), template.err().map(|error| error.to_string())))
+        }
     }
 }
 
@@ -67,7 +69,7 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 }
 
 /// A missing reference is what will mend itself when somebody applies the rest of the manifests. It only counts when nothing else is wrong.
-fn invalid(errors: Vec<ResolveError>, template: Option<String>) -> Invalid {
+fn invalid(errors: &[ResolveError], template: Option<String>) -> Invalid {
     let reason = errors.iter().map(ResolveError::reason).chain(template.iter().map(|_| Reason::ConfigInvalid));
     let reasons: Vec<Reason> = reason.collect();
     let other = reasons.iter().find(|reason| **reason != Reason::ReferenceNotFound);

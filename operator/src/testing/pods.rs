@@ -33,7 +33,7 @@ impl FakePod {
 }
 
 /// A worker that owns these partitions: `(partition, committed, end)`.
-pub fn worker_report(plan_hash: &str, phase: &str, partitions: &[(i32, i64, i64)], commits: Vec<Value>) -> Value {
+pub fn worker_report(plan_hash: &str, phase: &str, partitions: &[(i32, i64, i64)], commits: &[Value]) -> Value {
     let partitions: Vec<Value> = partitions
         .iter()
         .map(|(partition, committed, end)| {

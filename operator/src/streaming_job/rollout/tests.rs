@@ -17,6 +17,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a time")
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "it reads well in the tables")]
 fn set(plan: &str, wanted: i32, alive: i32) -> Option<Arc<StatefulSet>> {
     let set = json!({"metadata": {"name": "orders", "uid": "s", "annotations": {names::PLAN_HASH: plan}},
         "spec": {"replicas": wanted, "selector": {}, "serviceName": "orders", "template": {}}, "status": {"replicas": alive}});

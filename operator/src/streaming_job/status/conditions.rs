@@ -21,16 +21,16 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn new(ready: bool, reason: impl ToString, message: impl Into<String>) -> Self {
-        Self { ready, reason: reason.to_string(), message: message.into(), reconciling: None, stalled: None }
+    fn new(ready: bool, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { ready, reason: reason.into(), message: message.into(), reconciling: None, stalled: None }
     }
 
     fn reconciling(self, reason: StateReason) -> Self {
         Self { reconciling: Some(reason), ..self }
     }
 
-    fn stalled(self, reason: Option<impl ToString>) -> Self {
-        Self { stalled: reason.map(|reason| reason.to_string()), ..self }
+    fn stalled(self, reason: Option<impl Into<String>>) -> Self {
+        Self { stalled: reason.map(Into::into), ..self }
     }
 }
 
@@ -38,7 +38,7 @@ impl Verdict {
 pub fn aspects(facts: &Facts<'_>, progress: &Progress) -> Vec<Aspect> {
     let trouble = Trouble::of(facts);
     let verdict = verdict(facts, progress, trouble.as_ref());
-    let mut aspects = vec![Aspect::new(ConditionType::Ready, verdict.ready, &verdict.reason, &verdict.message)];
+    let mut aspects = vec![Aspect::new(ConditionType::Ready, verdict.ready, verdict.reason, &verdict.message)];
     if let Some(reason) = verdict.reconciling {
         aspects.push(Aspect::new(ConditionType::Reconciling, true, reason, &verdict.message));
     }
