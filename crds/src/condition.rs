@@ -244,3 +244,16 @@ impl From<Reason> for String {
         reason.as_str().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_found_by_its_word() {
+        for reason in [Reason::ConfigInvalid, Reason::DeadLetterRateExceeded, Reason::Superseded, Reason::Internal] {
+            assert_eq!(Reason::from_word(reason.as_str()), Some(reason));
+        }
+        assert_eq!(Reason::from_word("Connected"), None);
+    }
+}

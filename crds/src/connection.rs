@@ -165,3 +165,37 @@ pub struct S3Findings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(spec: &str) -> Vec<String> {
+        let spec: ConnectionSpec = serde_saphyr::from_str(spec).expect("a connection");
+        spec.secret_files().into_iter().map(|file| format!("{}/{}", file.secret_name, file.key)).collect()
+    }
+
+    #[test]
+    fn every_secret_that_a_connection_names_is_found() {
+        let kafka = "
+kafka:
+  bootstrapServers: [a:1]
+  tls: {trustedCertificates: [{secretName: ca, certificate: ca.crt}]}
+  authentication: {type: tls, certificateAndKey: {secretName: me, certificate: tls.crt, key: tls.key}}
+  schemaRegistry:
+    url: https://r
+    authentication: {username: u, passwordSecret: {secretName: registry, password: p}}
+    tls: {trustedCertificates: [{secretName: rca, certificate: ca.crt}]}";
+        assert_eq!(files(kafka), ["ca/ca.crt", "me/tls.crt", "me/tls.key", "rca/ca.crt", "registry/p"]);
+        let login = |login: &str| files(&format!("kafka: {{bootstrapServers: [a:1], authentication: {login}}}"));
+        assert_eq!(login("{type: plain, username: u, passwordSecret: {secretName: s, password: p}}"), ["s/p"]);
+        assert_eq!(
+            login("{type: oauthbearer, tokenEndpointUri: t, clientId: c, clientSecret: {secretName: s, key: k}}"),
+            ["s/k"]
+        );
+        let keys = "{secretName: s, accessKeyId: i, secretAccessKey: k}";
+        assert_eq!(login(&format!("{{type: aws-msk-iam, region: r, credentials: {keys}}}")), ["s/i", "s/k"]);
+        assert_eq!(files(&format!("s3: {{region: r, credentials: {keys}}}")), ["s/i", "s/k"]);
+        assert_eq!(files("s3: {region: r}"), Vec::<String>::new());
+    }
+}

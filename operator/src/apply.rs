@@ -84,7 +84,7 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     match answer {
         Ok(applied) => {
             tracing::debug!(kind = address.kind, object = %address.key, "applied");
-            live.applied(address.clone(), hash, &applied.metadata);
+            live.applied(address.clone(), hash, applied.metadata);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 409 && known.is_none() => Err(conflict(owner, address)),

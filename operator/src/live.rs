@@ -4,14 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::object::{Address, Mark};
-
-/// A watch may be this late before its silence about an object that we just made means anything.
-const WATCH_LAG: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,16 +18,10 @@ pub struct Live {
 #[derive(Debug, Default)]
 struct State {
     seen: HashMap<Address, ObjectMeta>,
-    applied: HashMap<Address, Applied>,
+    /// Hash of what was applied, and the mark of what the API server made of it.
+    applied: HashMap<Address, (String, Mark)>,
     /// What a list that is under way has shown so far, by kind.
     listing: HashMap<String, HashSet<Address>>,
-}
-
-#[derive(Debug, Clone)]
-struct Applied {
-    hash: String,
-    mark: Mark,
-    at: Instant,
 }
 
 impl Live {
@@ -44,27 +34,25 @@ impl Live {
         self.state().listing.insert(kind.to_owned(), HashSet::new());
     }
 
-    /// The list is complete: what it did not show and was seen before is gone.
+    /// The list is complete: what it did not show is gone.
     pub fn list_ends(&self, kind: &str) {
         let mut state = self.state();
-        let Some(shown) = state.listing.remove(kind) else { return };
-        let State { seen, applied, .. } = &mut *state;
-        seen.retain(|address, _| {
-            let stays = address.kind != kind || shown.contains(address);
-            if !stays {
-                applied.remove(address);
-            }
-            stays
-        });
+        if let Some(shown) = state.listing.remove(kind) {
+            state.seen.retain(|address, _| address.kind != kind || shown.contains(address));
+        }
     }
 
     /// The watch shows an object. True: it is not as we left it.
     pub fn show(&self, address: Address, metadata: ObjectMeta) -> bool {
         let mut state = self.state();
+        let mark = Mark::of(&metadata);
         if let Some(shown) = state.listing.get_mut(&address.kind) {
             shown.insert(address.clone());
+        } else if state.seen.get(&address).is_some_and(|seen| Mark::of(seen).is_later_state_of(&mark)) {
+            // The watch tells late of what we wrote ourselves. A list is believed whatever it says.
+            return false;
         }
-        let foreign = state.applied.get(&address).is_none_or(|applied| applied.mark != Mark::of(&metadata));
+        let foreign = state.applied.get(&address).is_none_or(|(_, ours)| *ours != mark);
         state.seen.insert(address, metadata);
         foreign
     }
@@ -84,34 +72,22 @@ impl Live {
     /// Is this object there just as it would be applied now?
     pub fn is_applied(&self, address: &Address, hash: &str) -> bool {
         let state = self.state();
-        state.applied.get(address).is_some_and(|applied| {
-            let untouched = match state.seen.get(address) {
-                Some(metadata) => metadata.deletion_timestamp.is_none() && Mark::of(metadata) == applied.mark,
-                None => false,
-            };
-            applied.hash == hash
-                && (untouched || applied.at.elapsed() < WATCH_LAG && !state.contradicts(address, applied))
-        })
+        let (Some((ours, mark)), Some(seen)) = (state.applied.get(address), state.seen.get(address)) else {
+            return false;
+        };
+        ours == hash && seen.deletion_timestamp.is_none() && Mark::of(seen) == *mark
     }
 
     /// Notes what was applied, and what the API server made of it.
-    pub fn applied(&self, address: Address, hash: String, metadata: &ObjectMeta) {
-        let applied = Applied { hash, mark: Mark::of(metadata), at: Instant::now() };
-        self.state().applied.insert(address, applied);
+    pub fn applied(&self, address: Address, hash: String, metadata: ObjectMeta) {
+        let mut state = self.state();
+        state.applied.insert(address.clone(), (hash, Mark::of(&metadata)));
+        state.seen.insert(address, metadata);
     }
 
     /// Forgets what was applied, so that the next apply is made for sure.
     pub fn forget(&self, address: &Address) {
         self.state().applied.remove(address);
-    }
-}
-
-impl State {
-    /// Does the watch show something else than what we left? An older state of the same object is no contradiction.
-    fn contradicts(&self, address: &Address, applied: &Applied) -> bool {
-        self.seen.get(address).is_some_and(|metadata| {
-            metadata.deletion_timestamp.is_some() || Mark::of(metadata).is_later_than(&applied.mark)
-        })
     }
 }
 
@@ -135,15 +111,25 @@ mod tests {
     #[test]
     fn what_was_applied_stands_until_somebody_changes_it() {
         let live = Live::default();
-        live.applied(set(), "h".to_owned(), &metadata("u", 2, "10"));
+        live.applied(set(), "h".to_owned(), metadata("u", 2, "10"));
         assert!(live.is_applied(&set(), "h"), "the watch is late");
         assert!(!live.is_applied(&set(), "other"), "something else is wanted now");
-        assert!(live.show(set(), metadata("u", 1, "9")), "an older state is not what we left");
-        assert!(live.is_applied(&set(), "h"), "and no reason to apply again: the newer one is on its way");
+        assert!(!live.show(set(), metadata("u", 1, "9")), "the watch tells of what was before");
+        assert!(live.is_applied(&set(), "h"));
         assert!(!live.show(set(), metadata("u", 2, "12")), "a change of status is none");
         assert!(live.is_applied(&set(), "h"));
         assert!(live.show(set(), metadata("u", 3, "13")));
         assert!(!live.is_applied(&set(), "h"), "somebody changed the spec");
+    }
+
+    #[test]
+    fn a_list_is_believed_also_when_the_cluster_was_set_back() {
+        let live = Live::default();
+        live.applied(set(), "h".to_owned(), metadata("u", 5, "10"));
+        live.list_begins("StatefulSet");
+        assert!(live.show(set(), metadata("u", 1, "2")));
+        live.list_ends("StatefulSet");
+        assert!(!live.is_applied(&set(), "h"));
     }
 
     #[test]
@@ -153,7 +139,7 @@ mod tests {
             |live: &Live| (live.list_begins("StatefulSet"), live.list_ends("StatefulSet")).1,
         ] {
             let live = Live::default();
-            live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+            live.applied(set(), "h".to_owned(), metadata("u", 1, "1"));
             live.show(set(), metadata("u", 1, "1"));
             gone(&live);
             assert!(!live.is_applied(&set(), "h"));
@@ -164,7 +150,7 @@ mod tests {
     #[test]
     fn an_object_that_was_made_again_or_is_going_is_not_the_one_that_was_applied() {
         let live = Live::default();
-        live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+        live.applied(set(), "h".to_owned(), metadata("u", 1, "1"));
         live.show(set(), metadata("v", 1, "1"));
         assert!(!live.is_applied(&set(), "h"));
         let mut going = metadata("u", 1, "1");

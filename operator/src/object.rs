@@ -76,9 +76,9 @@ impl Mark {
         Self { uid: metadata.uid.clone(), version }
     }
 
-    /// Is this another object, or a later state of the same one? What cannot be compared counts as later, which costs a request.
-    pub fn is_later_than(&self, other: &Self) -> bool {
+    /// Is this a later state of the same object? What cannot be compared is not.
+    pub fn is_later_state_of(&self, other: &Self) -> bool {
         let numbers = (self.version.parse::<u64>(), other.version.parse::<u64>());
-        self.uid != other.uid || !matches!(numbers, (Ok(ours), Ok(others)) if ours <= others)
+        self.uid == other.uid && matches!(numbers, (Ok(ours), Ok(others)) if ours > others)
     }
 }

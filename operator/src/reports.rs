@@ -43,7 +43,14 @@ pub enum ReportError {
     Format(String),
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<(SocketAddr, Instant, Arc<AgentReport>)>>>;
+/// The last answer of a namespace's agent: a failure too, so that an agent which is frozen costs its jobs one wait and not one each.
+type Slot = Arc<tokio::sync::Mutex<Option<Answer>>>;
+
+struct Answer {
+    pod: SocketAddr,
+    at: Instant,
+    report: Result<Arc<AgentReport>, ReportError>,
+}
 
 /// Asks for reports.
 pub struct Reports {
@@ -81,19 +88,16 @@ impl Reports {
             Arc::clone(agents.entry(namespace.to_owned()).or_default())
         };
         let mut slot = slot.lock().await;
-        if let Some((address, at, report)) = &*slot
-            && *address == pod
-            && at.elapsed() < age
-        {
-            return Ok(Arc::clone(report));
+        if let Some(answer) = slot.as_ref().filter(|answer| answer.pod == pod && answer.at.elapsed() < age) {
+            return answer.report.clone();
         }
-        *slot = None;
-        let report: Arc<AgentReport> = Arc::new(self.get(pod).await?);
-        if report.namespace != namespace {
-            return Err(ReportError::Format(format!("it is about namespace {}", report.namespace)));
-        }
-        *slot = Some((pod, Instant::now(), Arc::clone(&report)));
-        Ok(report)
+        let report = match self.get::<AgentReport>(pod).await {
+            Ok(report) if report.namespace == namespace => Ok(Arc::new(report)),
+            Ok(report) => Err(ReportError::Format(format!("it is about namespace {}", report.namespace))),
+            Err(error) => Err(error),
+        };
+        *slot = Some(Answer { pod, at: Instant::now(), report: report.clone() });
+        report
     }
 
     async fn get<T: DeserializeOwned>(&self, pod: SocketAddr) -> Result<T, ReportError> {
@@ -163,10 +167,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_frozen_pod_is_given_up() {
+    async fn a_frozen_pod_is_given_up_and_costs_one_wait_for_all() {
         // It takes connections, and never answers.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        assert_eq!(Reports::default().worker(address).await, Err(ReportError::TimedOut));
+        let reports = Reports::default();
+        assert_eq!(reports.worker(address).await, Err(ReportError::TimedOut));
+        let start = tokio::time::Instant::now();
+        let jobs = (0..100).map(|_| reports.agent("etl", address, Duration::from_mins(1)));
+        assert!(futures::future::join_all(jobs).await.iter().all(Result::is_err));
+        assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
     }
 }
