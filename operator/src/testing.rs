@@ -11,6 +11,7 @@ pub use pods::{FakePod, agent_report, commit, worker_report};
 pub use stage::Stage;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use sluice_crds::manifest::{Manifests, parse};
 use sluice_crds::reference::ObjectKey;
@@ -76,9 +77,10 @@ spec:
   restartNonce: 0
 "#;
 
-/// [`BASE`].
+/// [`BASE`], which is parsed and checked once for all tests.
 pub fn manifests() -> Manifests {
-    parse_all(BASE)
+    static PARSED: LazyLock<Manifests> = LazyLock::new(|| parse_all(BASE));
+    PARSED.clone()
 }
 
 pub fn parse_all(text: &str) -> Manifests {
@@ -108,7 +110,9 @@ pub fn world(manifests: &Manifests) -> World {
 
 /// The job of [`BASE`], checked.
 pub fn validated() -> Validated {
-    validate(&job(&manifests()), &world(&manifests()), CLUSTER).expect("valid")
+    static VALIDATED: LazyLock<Validated> =
+        LazyLock::new(|| validate(&job(&manifests()), &world(&manifests()), CLUSTER).expect("valid"));
+    VALIDATED.clone()
 }
 
 /// The job of [`BASE`] with one text replaced by another, checked.
