@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use sluice_crds::reference::ObjectKey;
@@ -34,7 +35,11 @@ pub struct Context {
     pub cluster: String,
     failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
     written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
+    caught_up: Mutex<HashMap<String, Timestamp>>,
 }
+
+/// What is remembered of objects that are long gone is forgotten when there is this much of it. All it costs is an event told twice.
+const MOST_REMEMBERED: usize = 10_000;
 
 impl Context {
     /// A context.
@@ -58,6 +63,7 @@ impl Context {
             cluster,
             failures: Mutex::default(),
             written: Mutex::default(),
+            caught_up: Mutex::default(),
         }
     }
 
@@ -74,9 +80,19 @@ impl Context {
         locked(&self.failures).remove(&(kind, key.clone()));
     }
 
+    /// Notes that a job had nothing left to read at this time.
+    pub fn is_caught_up(&self, uid: &str, now: Timestamp) {
+        remember(&self.caught_up, uid, now);
+    }
+
+    /// When a job was last seen to have nothing left to read.
+    pub fn caught_up(&self, uid: &str) -> Option<Timestamp> {
+        locked(&self.caught_up).get(uid).copied()
+    }
+
     /// Keeps a status that was just written over this version of the object, until the watch shows it.
     pub fn wrote(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
-        locked(&self.written).insert(uid.to_owned(), (version, status));
+        remember(&self.written, uid, (version, status));
     }
 
     /// The status that was written over this very version of the object: the cache does not show it yet.
@@ -91,6 +107,14 @@ impl Context {
         written.remove(uid);
         None
     }
+}
+
+fn remember<T>(memory: &Mutex<HashMap<String, T>>, uid: &str, what: T) {
+    let mut memory = locked(memory);
+    if memory.len() >= MOST_REMEMBERED {
+        memory.clear();
+    }
+    memory.insert(uid.to_owned(), what);
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -66,9 +66,13 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
         observed: &observed,
         outcome: &outcome,
         before: &before,
+        caught_up: caught_up(&job, &before, now, &context),
         now,
     };
     let status = status::status(&facts);
+    if status.lag.as_ref().is_some_and(|lag| lag.records == 0) {
+        context.is_caught_up(&job.uid().unwrap_or_default(), now);
+    }
     let pace = pace(&status, now);
     if let Some(status) = status::worth_writing(&before, status, now) {
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
@@ -82,6 +86,18 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
 
 fn is_suspended(job: &StreamingJob) -> bool {
     job.spec.suspend.unwrap_or(false)
+}
+
+/// An operator that has just started has not seen the job, but knows what was said of it.
+fn caught_up(job: &StreamingJob, before: &StreamingJobStatus, now: Timestamp, context: &Context) -> Option<Timestamp> {
+    let uid = job.uid().unwrap_or_default();
+    let seen = context.caught_up(&uid);
+    let ready = condition::find(&before.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
+    if seen.is_none() && ready {
+        context.is_caught_up(&uid, now);
+        return Some(now);
+    }
+    seen
 }
 
 /// Does the job wait for the agent's word on its plan?

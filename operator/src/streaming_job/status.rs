@@ -63,6 +63,8 @@ pub struct Facts<'a> {
     pub outcome: &'a Outcome,
     /// The status before.
     pub before: &'a StreamingJobStatus,
+    /// When the job was last seen to have nothing left to read.
+    pub caught_up: Option<Timestamp>,
     /// Now.
     pub now: Timestamp,
 }

@@ -74,8 +74,8 @@ fn verdict(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
             Verdict::new(false, StateReason::Starting, message).reconciling(StateReason::NewGeneration)
         }
         Outcome::Done(Step::Drain) => draining("workers of the plan before commit what is open and leave"),
+        Outcome::Done(Step::Set { replicas: 0 } | Step::Run { suspended: true }) => at_zero(facts, progress),
         Outcome::Done(Step::Done | Step::Run { .. }) => bounded(facts, progress, trouble),
-        Outcome::Done(Step::Set { replicas: 0 }) => at_zero(facts, progress),
         Outcome::Done(Step::Set { .. } | Step::Hold) | Outcome::Failed { .. } => running(facts, progress, trouble),
     }
 }
@@ -140,8 +140,10 @@ fn running(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
     // More workers than partitions are spares: they own nothing, and nothing is wrong with them.
     let useful =
         progress.partitions.map_or(desired, |partitions| desired.min(i32::try_from(partitions).unwrap_or(desired)));
-    let scaling = progress.ready < useful || facts.alive() as i32 != desired;
-    if progress.all_owned() && progress.fresh {
+    // A worker of a bounded run leaves when it is done, and what it owned needs nobody any more.
+    let leaving = facts.world.pods.iter().any(|pod| pod.finished);
+    let scaling = !leaving && (progress.ready < useful || facts.alive() as i32 != desired);
+    if (progress.all_owned() || leaving && progress.ready > 0) && progress.fresh {
         let message = format!("{} of {desired} workers own all {} partitions", progress.ready, progress.owned.len());
         let verdict = Verdict::new(true, StateReason::Running, message);
         return if scaling { verdict.reconciling(StateReason::Scaling) } else { verdict };

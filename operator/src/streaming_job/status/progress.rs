@@ -190,10 +190,11 @@ fn newer(a: Option<LastCommit>, b: Option<LastCommit>) -> Option<LastCommit> {
     }
 }
 
-/// No older than three windows. Only meaningful while the job has something to commit.
+/// No older than three windows. Records that arrive after an hour of silence are not late because the last commit is an hour old: the clock
+/// starts when there is something to commit.
 fn is_fresh(facts: &Facts<'_>, last: Option<&LastCommit>) -> bool {
-    let Some(last) = last else { return false };
-    facts.now.duration_since(last.time.0) <= patience(facts)
+    let times = last.map(|last| last.time.0).into_iter().chain(facts.caught_up);
+    times.max().is_some_and(|time| facts.now.duration_since(time) <= patience(facts))
 }
 
 /// How long a job with lag may go without a commit.

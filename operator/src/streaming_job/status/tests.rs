@@ -27,6 +27,7 @@ struct Scene {
     outcome: Outcome,
     suspended: bool,
     before: StreamingJobStatus,
+    caught_up: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -46,6 +47,7 @@ impl Scene {
             outcome: Outcome::Done(Step::Set { replicas: 2 }),
             suspended: false,
             before: StreamingJobStatus::default(),
+            caught_up: None,
             now: now(),
         }
     }
@@ -94,6 +96,7 @@ impl Scene {
             observed: &observed,
             outcome: &self.outcome,
             before: &self.before,
+            caught_up: self.caught_up,
             now: self.now,
         })
     }
@@ -185,6 +188,33 @@ fn fresh_means_three_windows_or_two_minutes() {
         scene.behind(300);
     });
     assert_eq!(slow.told()[0], "Ready=True:Running");
+}
+
+#[test]
+fn records_that_arrive_after_a_silence_are_not_late() {
+    let scene = Scene::with(|scene| {
+        scene.before = Scene::running().status();
+        scene.behind(3600);
+        scene.caught_up = Timestamp::from_second(NOW - 120).ok();
+    });
+    assert_eq!(scene.told()[0], "Ready=True:Running");
+    let late = Scene::with(|scene| {
+        scene.before = Scene::running().status();
+        scene.behind(3600);
+        scene.caught_up = Timestamp::from_second(NOW - 121).ok();
+    });
+    assert_eq!(late.told()[0], "Ready=False:SourceUnavailable");
+}
+
+#[test]
+fn a_bounded_run_is_running_also_when_some_of_its_workers_are_done() {
+    let scene = Scene::with(|scene| {
+        scene.outcome = Outcome::Done(Step::Run { suspended: false });
+        scene.world.pods[0].finished = true;
+        scene.workers.remove(0);
+    });
+    assert_eq!(scene.told()[0], "Ready=True:Running");
+    assert!(!scene.told().iter().any(|word| word.starts_with("Reconciling")));
 }
 
 #[test]
