@@ -128,7 +128,7 @@ pub async fn change(
     fields: &serde_json::Value,
 ) -> Result<(), Error> {
     let mut body = fields.clone();
-    body["metadata"] = json!({"uid": uid});
+    body["metadata"]["uid"] = json!(uid);
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let address = &object.address;
     // It is not as it was applied any more.

@@ -47,7 +47,7 @@ impl Leadership {
         let _ = self.channel.wait_for(|held| !*held).await;
     }
 
-    /// Gives the lease back, so that the next operator need not wait for its end.
+    /// Gives the lease back. The next operator takes it when it looks again, at the latest at the end of the lease as it knew it.
     pub async fn leave(self) {
         drop(self.channel);
         match self.task.await {

@@ -23,6 +23,7 @@ use crate::apply::{self, Owner};
 use crate::condition;
 use crate::context::Context;
 use crate::error::{Class, Error};
+use crate::names;
 use crate::object::Object;
 use build::{Blueprint, Recorded};
 use dereference::World;
@@ -179,7 +180,9 @@ impl Case<'_> {
         {
             tracing::info!(job = %self.key, "workers are sent home");
             let uid = set.uid().unwrap_or_default();
-            apply::change(client, live, &Object::existing(set), &uid, &json!({"spec": {"replicas": 0}})).await?;
+            let next = valid.map(|valid| valid.hash.as_str());
+            let fields = json!({"metadata": {"annotations": {names::NEXT_PLAN: next}}, "spec": {"replicas": 0}});
+            apply::change(client, live, &Object::existing(set), &uid, &fields).await?;
         }
         for run in
             self.world.runs.iter().filter(|run| run.metadata.deletion_timestamp.is_none() && rollout::is_going(run))

@@ -64,8 +64,11 @@ pub fn gate(
     before: &StreamingJobStatus,
     now: Timestamp,
 ) -> Gate {
-    let at_work = world.set.as_ref().is_some_and(|set| plan_of(set) == Some(job.hash.as_str()));
-    if at_work || current_run(job, world).is_some() {
+    let let_through = world.set.as_ref().is_some_and(|set| {
+        let next = set.annotations().get(names::NEXT_PLAN).map(String::as_str);
+        [plan_of(set), next].contains(&Some(job.hash.as_str()))
+    });
+    if let_through || current_run(job, world).is_some() {
         return Gate::Open;
     }
     if let Some(agent) = agent {

@@ -119,13 +119,17 @@ pub fn status(facts: &Facts<'_>) -> StreamingJobStatus {
     }
 }
 
-/// What to write: nothing when only numbers moved that were written a moment ago.
+/// What to write: nothing when nothing changed but the time of looking, or when only numbers moved that were written a moment ago.
 pub fn worth_writing(
     before: &StreamingJobStatus,
     now: StreamingJobStatus,
     time: Timestamp,
 ) -> Option<StreamingJobStatus> {
-    if *before == now {
+    let mut as_before = now.clone();
+    if let (Some(lag), Some(old)) = (&mut as_before.lag, &before.lag) {
+        lag.observed_time = old.observed_time.clone();
+    }
+    if *before == as_before {
         return None;
     }
     let young = before.lag.as_ref().is_some_and(|lag| time.duration_since(lag.observed_time.0) < REFRESH);

@@ -182,6 +182,9 @@ impl State {
         for (name, value) in body["spec"].as_object().into_iter().flatten() {
             object["spec"][name] = value.clone();
         }
+        for (name, value) in body["metadata"]["annotations"].as_object().into_iter().flatten() {
+            object["metadata"]["annotations"][name] = value.clone();
+        }
         let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         object["metadata"]["generation"] = json!(generation);
         object["metadata"]["resourceVersion"] = json!(version.to_string());

@@ -65,6 +65,15 @@ fn a_plan_that_is_at_work_is_not_asked_about_again() {
 }
 
 #[test]
+fn a_plan_for_which_workers_left_is_not_asked_about_again() {
+    let job = validated();
+    let mut set = set("old", 0, 0).expect("a set").as_ref().clone();
+    set.metadata.annotations.get_or_insert_default().insert(names::NEXT_PLAN.to_owned(), job.hash.clone());
+    let drained = World { set: Some(Arc::new(set)), ..world() };
+    assert_eq!(gated(&drained, None, &StreamingJobStatus::default(), 0), Gate::Open);
+}
+
+#[test]
 fn an_agent_that_never_answers_does_not_stop_a_job_for_ever() {
     let asked = vec![Aspect::new(ConditionType::ConfigValid, Truth::Unknown, "Starting", "")];
     let before = StreamingJobStatus { conditions: merge(&[], asked, 1, at(100)), ..StreamingJobStatus::default() };

@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sluice_crds::report::{CommitReport, PartitionReport, Phase, Totals, WorkerReport};
 use sluice_crds::streaming_job::{JobTotals, Lag, LastCommit, PartitionLag};
 
-use super::Facts;
+use super::{Facts, Outcome};
 use crate::condition::seconds;
+use crate::streaming_job::rollout::Step;
 
 /// Partitions that status names.
 const WORST: usize = 5;
@@ -46,11 +47,14 @@ impl Progress {
     /// From all reports.
     pub fn of(facts: &Facts<'_>) -> Self {
         let agent = facts.observed.of_job(&facts.key.name);
-        let workers = current(facts);
+        let workers: Vec<&WorkerReport> = facts.observed.workers.iter().collect();
         let owned: BTreeSet<i32> =
-            workers.iter().flat_map(|worker| &worker.partitions).map(|it| it.partition).collect();
+            current(facts).iter().flat_map(|worker| &worker.partitions).map(|it| it.partition).collect();
+        // A worker that said nothing may own what is missing.
+        let everybody_told = current(facts).len() >= facts.alive();
         let by_agent = agent.and_then(|job| job.lag.as_ref());
-        let partitions = by_agent.map(|lag| lag.partitions.len()).or_else(|| gapless(&owned));
+        let partitions =
+            by_agent.map(|lag| lag.partitions.len()).or_else(|| gapless(&owned).filter(|_| everybody_told));
         let known = merged(by_agent.map_or(&[], |lag| lag.partitions.as_slice()), &workers);
         let lag = lag(facts, &known, partitions, by_agent.and_then(|lag| lag.seconds));
         // The ledger of another place is another ledger.
@@ -68,7 +72,8 @@ impl Progress {
         let in_flight = workers.iter().flat_map(|worker| &worker.partitions).any(|it| it.position > it.committed);
         let fresh = lag.as_ref().is_some_and(|lag| lag.records == 0) || is_fresh(facts, last_commit.as_ref());
         Self {
-            ready: workers.iter().filter(|worker| is_at_work(worker) && !worker.partitions.is_empty()).count() as i32,
+            ready: current(facts).iter().filter(|worker| is_at_work(worker) && !worker.partitions.is_empty()).count()
+                as i32,
             owned,
             partitions,
             lag,
@@ -93,7 +98,8 @@ impl Progress {
 
     /// `12.3k/s`
     pub fn rate_text(&self) -> String {
-        let rate = self.rate;
+        // An empty sum is minus zero.
+        let rate = self.rate.abs();
         match rate {
             _ if rate >= 1e6 => format!("{:.1}M/s", rate / 1e6),
             _ if rate >= 1e3 => format!("{:.1}k/s", rate / 1e3),
@@ -103,9 +109,10 @@ impl Progress {
     }
 }
 
-/// The reports of workers that run the present plan.
+/// The reports of the workers that count: those of the present plan once it is rolled out, and until then those that there are.
 fn current<'a>(facts: &'a Facts<'_>) -> Vec<&'a WorkerReport> {
-    let hash = facts.valid.map(|valid| valid.hash.as_str());
+    let rolled_out = matches!(facts.outcome, Outcome::Done(Step::Set { .. } | Step::Run { .. }));
+    let hash = facts.valid.filter(|_| rolled_out).map(|valid| valid.hash.as_str());
     let of_plan = |worker: &&WorkerReport| hash.is_none_or(|hash| worker.plan_hash == hash);
     facts.observed.workers.iter().filter(of_plan).collect()
 }
@@ -159,17 +166,13 @@ fn lag(
     worst.sort_by_key(|partition| (std::cmp::Reverse(partition.lag), partition.partition));
     worst.truncate(WORST);
     let seconds_behind = if records == 0 { Some(0) } else { age };
-    let lag = Lag {
+    Some(Lag {
         records,
         seconds: seconds_behind,
         partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
         worst,
         observed_time: Time(seconds(facts.now)),
-    };
-    // The same lag again is no news.
-    let old =
-        facts.before.lag.clone().filter(|old| Lag { observed_time: lag.observed_time.clone(), ..old.clone() } == lag);
-    Some(old.unwrap_or(lag))
+    })
 }
 
 fn last_commit(commit: &CommitReport) -> LastCommit {

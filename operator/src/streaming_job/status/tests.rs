@@ -399,8 +399,11 @@ fn a_lag_that_becomes_smaller_is_being_worked_off() {
 
 #[test]
 fn a_lag_of_some_partitions_is_no_lag() {
-    let scene = Scene::with(|scene| drop(scene.workers.remove(0)));
-    assert_eq!(scene.status().lag, None, "partition 0 may be far behind");
+    for silent in [0, 1] {
+        let scene = Scene::with(|scene| drop(scene.workers.remove(silent)));
+        assert_eq!(scene.status().lag, None, "partition {silent} may be far behind");
+        assert_eq!(scene.told()[0], "Ready=False:Starting", "and nobody may own it");
+    }
     let scene = Scene::with(|scene| {
         scene.workers[0]["partitions"][0]["end"] = Value::Null;
     });
@@ -500,6 +503,25 @@ fn a_ledger_of_another_place_is_another_ledger() {
     let status = scene.status();
     assert_eq!(status.last_commit.map(|commit| commit.seq), Some(3));
     assert_eq!(status.checkpoint.and_then(|checkpoint| checkpoint.seq), Some(3));
+}
+
+#[test]
+fn the_workers_of_the_plan_before_are_counted_until_the_new_one_is_rolled_out() {
+    let scene = Scene::with(|scene| {
+        scene.outcome = Outcome::Checking;
+        for worker in &mut scene.workers {
+            worker["planHash"] = json!("old");
+        }
+    });
+    let status = scene.status();
+    assert_eq!(status.summary.and_then(|summary| summary.workers).as_deref(), Some("2/2"));
+    assert_eq!(status.lag.map(|lag| lag.records), Some(0));
+}
+
+#[test]
+fn a_rate_of_nobody_is_zero() {
+    let scene = Scene::with(|scene| scene.workers.clear());
+    assert_eq!(scene.status().summary.and_then(|summary| summary.rate).as_deref(), Some("0/s"));
 }
 
 #[test]
