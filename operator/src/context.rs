@@ -36,6 +36,7 @@ pub struct Context {
     failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
     written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
     caught_up: Mutex<HashMap<String, Timestamp>>,
+    let_through: Mutex<HashMap<String, String>>,
 }
 
 /// What is remembered of objects that are long gone is forgotten when there is this much of it. All it costs is an event told twice.
@@ -64,6 +65,7 @@ impl Context {
             failures: Mutex::default(),
             written: Mutex::default(),
             caught_up: Mutex::default(),
+            let_through: Mutex::default(),
         }
     }
 
@@ -88,6 +90,16 @@ impl Context {
     /// When a job was last seen to have nothing left to read.
     pub fn caught_up(&self, uid: &str) -> Option<Timestamp> {
         locked(&self.caught_up).get(uid).copied()
+    }
+
+    /// Notes that a job may start this plan.
+    pub fn lets_through(&self, uid: &str, plan_hash: &str) {
+        remember(&self.let_through, uid, plan_hash.to_owned());
+    }
+
+    /// May a job start this plan, by what was found before?
+    pub fn has_let_through(&self, uid: &str, plan_hash: &str) -> bool {
+        locked(&self.let_through).get(uid).is_some_and(|hash| hash == plan_hash)
     }
 
     /// Keeps a status that was just written over this version of the object, until the watch shows it.

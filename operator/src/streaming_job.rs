@@ -156,9 +156,17 @@ impl Case<'_> {
             Ok(valid) => valid,
             Err(invalid) => return (None, Some(Outcome::Invalid(invalid.clone()))),
         };
-        let agent = self.observed.agent.as_deref();
-        match rollout::gate(valid, &self.key.name, self.world, agent, self.before, self.now) {
-            Gate::Open => (Some(valid), None),
+        let (agent, uid) = (self.observed.agent.as_deref(), self.job.uid().unwrap_or_default());
+        // A plan that waited for its agent in vain must not wait again because something else went wrong afterwards.
+        let gate = match rollout::gate(valid, &self.key.name, self.world, agent, self.before, self.now) {
+            Gate::Waiting if self.context.has_let_through(&uid, &valid.hash) => Gate::Open,
+            gate => gate,
+        };
+        match gate {
+            Gate::Open => {
+                self.context.lets_through(&uid, &valid.hash);
+                (Some(valid), None)
+            }
             Gate::Waiting => (None, Some(Outcome::Checking)),
             Gate::Refused(invalid) => (None, Some(Outcome::Invalid(invalid))),
         }

@@ -395,3 +395,15 @@ async fn a_bounded_job_runs_once_and_again_when_asked() {
     assert_eq!(stage.api.list(RUNS).len(), 1);
     assert_eq!(stage.status().runs.len(), 2);
 }
+
+#[tokio::test]
+async fn a_plan_that_was_let_through_is_not_asked_about_again_when_something_else_goes_wrong() {
+    let (mut stage, agent) = checked_stage().await;
+    stage.api.refuse("services", 403);
+    stage.reconcile().await.expect_err("refused");
+    assert_eq!(stage.condition("Stalled"), some("True", "ConfigInvalid"));
+    agent.says(agent_report("nothing that anybody wants to know", true, "Valid", ""));
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    stage.reconcile().await.expect_err("refused");
+    assert_eq!(stage.condition("Stalled"), some("True", "ConfigInvalid"));
+}
