@@ -16,6 +16,26 @@ const DURATION: u64 = 15;
 /// The leader renews this long before the end, which is also the difference of clocks that is tolerated.
 const GRACE: u64 = 5;
 
+/// Why the lease is not held.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderError {
+    /// The API server did not let us.
+    #[error("the lease {name} cannot be read or written: allow leases get, create, update and patch")]
+    Lease {
+        /// Its name.
+        name: String,
+        /// What it answered.
+        #[source]
+        source: LeaseManagerError,
+    },
+    /// The task that renews it has ended.
+    #[error("nobody looks after the lease {name} any more")]
+    Ended {
+        /// Its name.
+        name: String,
+    },
+}
+
 /// The lease is held. Dropping it gives the lease back at some time; [`Leadership::leave`] waits for it.
 pub struct Leadership {
     channel: watch::Receiver<bool>,
@@ -24,7 +44,8 @@ pub struct Leadership {
 
 impl Leadership {
     /// Waits until the lease is ours.
-    pub async fn acquire(client: Client, settings: &Settings) -> anyhow::Result<Self> {
+    pub async fn acquire(client: Client, settings: &Settings) -> Result<Self, LeaderError> {
+        let name = settings.lease_name.clone();
         let manager = LeaseManagerBuilder::new(client, &settings.lease_name)
             .with_namespace(&settings.pod_namespace)
             .with_identity(&settings.pod_name)
@@ -33,10 +54,11 @@ impl Leadership {
             .with_duration(DURATION)
             .with_grace(GRACE)
             .build()
-            .await?;
+            .await
+            .map_err(|source| LeaderError::Lease { name: name.clone(), source })?;
         let (mut channel, task) = manager.watch().await;
         tracing::info!(lease = settings.lease_name, identity = settings.pod_name, "waiting for the lease");
-        channel.wait_for(|held| *held).await?;
+        channel.wait_for(|held| *held).await.map_err(|_| LeaderError::Ended { name })?;
         tracing::info!(lease = settings.lease_name, "the lease is held");
         Ok(Self { channel, task })
     }
