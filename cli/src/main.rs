@@ -8,12 +8,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod agent;
 mod demo;
 mod job;
 mod ledger;
 mod progress;
 mod run;
 mod validate;
+mod worker;
 
 /// Streaming ETL from Kafka to partitioned Parquet, exactly once.
 #[derive(Debug, Parser)]
@@ -34,11 +36,22 @@ enum Command {
     Ledger(ledger::LedgerCommand),
     /// Run the sample job on an embedded Kafka into a local folder.
     Demo(demo::DemoArgs),
+    /// Run a plan that the operator resolved. This is what the pods of a job do.
+    Worker(worker::WorkerArgs),
+    /// Test connections, check plans and measure lag in a namespace. This is what the pod of an agent does.
+    Agent(agent::AgentArgs),
+}
+
+impl Command {
+    /// Does a pod run it, whose logs machines read?
+    fn is_of_a_pod(&self) -> bool {
+        matches!(self, Self::Worker(_) | Self::Agent(_))
+    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    log_to_stderr(cli.command.is_of_a_pod());
     // Fails only when a provider is already there, and then there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if let Err(error) = sluice_worker::fault::arm() {
@@ -58,6 +71,8 @@ fn main() -> ExitCode {
             Command::Validate(args) => validate::validate(args).await,
             Command::Ledger(command) => ledger::run(command).await,
             Command::Demo(args) => demo::demo(args).await,
+            Command::Worker(args) => worker::worker(args).await,
+            Command::Agent(args) => agent::agent(args).await,
         }
     });
     // Threads of libraries that wait for a server that is gone must not hold the process.
@@ -71,16 +86,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs go to standard error; `RUST_LOG` chooses, by default warnings and what the worker does.
-fn log_to_stderr() {
+/// Logs go to standard error; `RUST_LOG` chooses, by default warnings and what the worker does. In a pod each line is a JSON object.
+fn log_to_stderr(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sluice=info,sluice_worker=info,librdkafka=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(progress::LogWriter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_target(false)
-        .init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(progress::LogWriter);
+    if json {
+        logs.json().flatten_event(true).init();
+    } else {
+        logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_target(false).init();
+    }
 }
 
 /// How a command ends when it does not succeed.

@@ -1,11 +1,14 @@
 //! `sluice run`: a job from its manifests, on this machine.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use sluice_crds::plan::Mode;
+use sluice_crds::plan::{JobPlan, Mode};
+use sluice_worker::error::Stop;
+use sluice_worker::http::{self, Served};
 use sluice_worker::pipeline::{self, WorkerOptions};
 use sluice_worker::report::Board;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,23 +40,33 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
     }
     let board = Board::new();
     if let Some(address) = args.http {
-        let at = sluice_worker::http::serve(address, Arc::clone(&board))
-            .await
-            .map_err(|error| Failure::config(format!("--http {address}: {error}")))?;
-        tracing::info!(address = %at, "serving /report, /metrics, /healthz, /readyz");
+        serve("--http", address, Arc::clone(&board)).await?;
     }
-    let options = WorkerOptions { lanes: args.lanes, ..WorkerOptions::new(loaded.secrets.path()) };
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(stop_on_signal(stop));
     let started = Instant::now();
     let shown = progress::show(Arc::clone(&board), None);
-    let outcome = pipeline::run(loaded.plan, options, Arc::clone(&board), stopped).await;
+    let outcome = work(loaded.plan, loaded.secrets.path(), args.lanes, Arc::clone(&board)).await;
     drop(shown);
     let report = board.report();
     if report.totals.batches > 0 || outcome.is_ok() {
         println!("{}", progress::summary(&report.totals, started.elapsed()));
     }
     Ok(outcome?)
+}
+
+/// Works on a plan until it completes, a signal asks to drain, or it cannot go on.
+pub async fn work(plan: JobPlan, secrets: &Path, lanes: Option<usize>, board: Arc<Board>) -> Result<(), Stop> {
+    let options = WorkerOptions { lanes, ..WorkerOptions::new(secrets) };
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(stop_on_signal(stop));
+    pipeline::run(plan, options, board, stopped).await
+}
+
+/// Serves what can be asked at the address that a flag gives.
+pub async fn serve<S: Served>(flag: &str, address: SocketAddr, served: Arc<S>) -> Result<(), Failure> {
+    let at = http::serve(address, served).await;
+    let at = at.map_err(|error| Failure::config(format!("{flag} {address}: {error}")))?;
+    tracing::info!(address = %at, "serving /report, /metrics, /healthz, /readyz");
+    Ok(())
 }
 
 /// SIGTERM and Ctrl-C drain; a second one ends the process at once.

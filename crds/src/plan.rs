@@ -3,6 +3,10 @@
 //! `resolve` makes it; the operator stores it in a ConfigMap, `sluice run` keeps it in memory, and the ledger keeps a
 //! copy under its hash, because a file of a commit can be made again only with the plan that made it.
 
+mod read;
+
+pub use read::PlanError;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -52,18 +56,10 @@ pub struct JobPlan {
 impl JobPlan {
     /// The files of Secrets that a worker reads.
     pub fn secret_files(&self) -> BTreeSet<SecretFile> {
-        let mut files = BTreeSet::new();
-        let kafka = &self.source.kafka;
-        files.extend(kafka.tls.iter().flat_map(|tls| tls.trusted_certificates.iter().cloned()));
-        files.extend(kafka.authentication.iter().flat_map(KafkaAuthentication::secret_files));
         let dead_letter = self.dead_letter.as_ref().map(|dead| &dead.location);
-        for s3 in [Some(&self.sink.location), Some(&self.checkpoint), dead_letter].into_iter().flatten() {
-            let Some(s3) = &s3.s3 else { continue };
-            files.extend(s3.trusted_certificates.iter().cloned());
-            files
-                .extend(s3.credentials.iter().flat_map(|keys| [&keys.access_key_id, &keys.secret_access_key]).cloned());
-        }
-        files
+        let stores = [Some(&self.sink.location), Some(&self.checkpoint), dead_letter];
+        let stores = stores.into_iter().flatten().filter_map(|location| location.s3.as_ref());
+        self.source.kafka.secret_files().into_iter().chain(stores.flat_map(S3Plan::secret_files)).collect()
     }
 
     /// The names of the connections that a worker uses: that of the source, and those of the stores.
@@ -72,6 +68,22 @@ impl JobPlan {
         let stores = [Some(&self.sink.location), Some(&self.checkpoint), dead_letter];
         let stores = stores.into_iter().flatten().filter_map(|store| Some(store.s3.as_ref()?.connection.as_str()));
         (&self.source.kafka.connection, stores.collect())
+    }
+}
+
+impl KafkaPlan {
+    /// The files of Secrets that a client reads.
+    pub fn secret_files(&self) -> BTreeSet<SecretFile> {
+        let certificates = self.tls.iter().flat_map(|tls| tls.trusted_certificates.iter().cloned());
+        certificates.chain(self.authentication.iter().flat_map(KafkaAuthentication::secret_files)).collect()
+    }
+}
+
+impl S3Plan {
+    /// The files of Secrets that a client reads.
+    pub fn secret_files(&self) -> BTreeSet<SecretFile> {
+        let keys = self.credentials.iter().flat_map(|keys| [&keys.access_key_id, &keys.secret_access_key]);
+        self.trusted_certificates.iter().chain(keys).cloned().collect()
     }
 }
 

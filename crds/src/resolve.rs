@@ -4,6 +4,7 @@
 //! check. It goes on after an error where that is cheap, so that a person sees all of them at once. What a later release
 //! does is answered with "not supported yet", by name; nothing is silently ignored.
 
+mod alone;
 mod error;
 mod kafka;
 mod store;
@@ -12,6 +13,7 @@ mod table;
 mod tests;
 mod transform;
 
+pub use alone::{Endpoint, TablePlace, endpoint, table_place};
 pub use error::{Place, ResolveError};
 
 use std::collections::BTreeMap;
@@ -64,10 +66,7 @@ pub fn resolve(
     let spec = Place::new("StreamingJob", key.clone(), "spec");
     let mut resolver = Resolver { key, spec, tables, connections, context, errors: Vec::new() };
     let plan = resolver.plan(job);
-    match plan {
-        Some(plan) if resolver.errors.is_empty() => Ok(plan),
-        _ => Err(resolver.errors),
-    }
+    resolver.ended(plan)
 }
 
 /// The state of one call: what can be looked up, and what was found to be wrong.
@@ -84,6 +83,14 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
+    /// What was found, unless anything is wrong.
+    fn ended<T>(self, found: Option<T>) -> Result<T, Vec<ResolveError>> {
+        match found {
+            Some(found) if self.errors.is_empty() => Ok(found),
+            _ => Err(self.errors),
+        }
+    }
+
     fn plan(&mut self, job: &StreamingJob) -> Option<JobPlan> {
         let spec = &job.spec;
         self.later_releases(spec);

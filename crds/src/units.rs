@@ -57,6 +57,11 @@ impl Duration {
         Self(StdDuration::from_secs(seconds as u64))
     }
 
+    /// So many milliseconds.
+    pub const fn from_millis(milliseconds: u32) -> Self {
+        Self(StdDuration::from_millis(milliseconds as u64))
+    }
+
     /// The same as the standard library's type.
     pub const fn get(self) -> StdDuration {
         self.0

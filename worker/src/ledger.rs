@@ -45,7 +45,7 @@ pub use self::rules::Illegal;
 pub use self::state::State;
 
 use self::objects::{Objects, Settled};
-use self::record::{Body, RECORD_VERSION, Record};
+use self::record::{Body, Commit, RECORD_VERSION, Record};
 use self::sent::Sent;
 use self::slots::{Claim, Slots, slot_name};
 
@@ -214,6 +214,12 @@ impl Ledger {
         let name = plan_name(hash);
         let found = self.objects.get_patiently(&name).await?;
         found.ok_or_else(|| LedgerError::PlanMissing { object: self.objects.url(&name) })
+    }
+
+    /// A commit as it was decided, by its number; nothing when that is a record of another kind.
+    pub async fn commit(&self, seq: u64) -> Result<Option<Commit>, LedgerError> {
+        let (_, record) = self.slots.read(seq, seq).await?;
+        Ok(if let Body::Commit(commit) = record.body { Some(commit) } else { None })
     }
 
     /// The whole ledger from its first record, folded anew: snapshots and this ledger's state are not used.

@@ -8,6 +8,7 @@
 //!                        └── refused records ──► dead_letter ──┘
 //! ```
 
+pub mod agent;
 pub mod batch;
 pub mod budget;
 pub mod dead_letter;

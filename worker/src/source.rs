@@ -8,6 +8,7 @@
 //! context  librdkafka's callbacks; they only note what happened
 //! native   the queue of fetched records, and what the safe client does not offer (the one place with `unsafe`)
 //! topic    id, partitions and offsets of a topic, asked from the brokers
+//! times    when the first records behind some offsets were written
 //! reader   the thread that reads owned partitions and feeds the lanes
 //! ```
 
@@ -18,6 +19,7 @@ mod embedded;
 mod error;
 mod native;
 mod reader;
+mod times;
 mod topic;
 
 pub use again::read_again;
@@ -25,7 +27,8 @@ pub use context::{Trouble, TroubleCell};
 pub use embedded::{EmbeddedKafka, EmbeddedProducer};
 pub use error::SourceError;
 pub use reader::{Command, LaneInput, Reader, ReaderConfig, SourceEvent};
-pub use topic::{TopicClient, TopicInfo};
+pub use times::record_times;
+pub use topic::{ClusterInfo, TopicClient, TopicInfo};
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ mod credentials;
 mod durable;
 mod error;
 mod folder;
+mod greeting;
 mod lifecycle;
 mod open;
 mod publish;
@@ -44,6 +45,7 @@ use self::bucket::Bucket;
 use self::folder::Folder;
 
 pub use self::error::{Answer, StoreError};
+pub use self::greeting::greet;
 pub use self::lifecycle::{Finding, Holds, Unknown};
 pub use self::publish::Publication;
 pub use self::staging::{StagedUpload, Staging};
@@ -156,9 +158,15 @@ impl Store {
                 Place::Folder(folder) => folder.probe(&self.url).await,
             }
         };
-        match tokio::time::timeout(PROBE_TIMEOUT, probe).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Silent { url: self.url.to_string(), waited: PROBE_TIMEOUT }),
+        in_time(&self.url, probe).await
+    }
+
+    /// Finds out whether the location creates a key only once, which the ledger needs. Leaves the hidden key `_sluice/created-once` in a
+    /// bucket. A folder always does.
+    pub async fn creates_once(&self) -> Result<bool, StoreError> {
+        match &self.place {
+            Place::Bucket(bucket) => in_time(&self.url, bucket.creates_once(&self.url)).await,
+            Place::Folder(_) => Ok(true),
         }
     }
 
@@ -173,6 +181,12 @@ impl fmt::Debug for Store {
         // The url and nothing else: what lies below holds credentials.
         f.debug_tuple("Store").field(&self.url).finish()
     }
+}
+
+/// The answer of a location, or that none came.
+async fn in_time<T>(url: &str, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let silent = |_| StoreError::Silent { url: url.to_string(), waited: PROBE_TIMEOUT };
+    tokio::time::timeout(PROBE_TIMEOUT, answer).await.unwrap_or_else(|elapsed| Err(silent(elapsed)))
 }
 
 /// What of a key comes after a prefix.

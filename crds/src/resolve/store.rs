@@ -34,7 +34,8 @@ impl Resolver<'_> {
         Some(Location { url, s3: Some(s3) })
     }
 
-    fn s3(&mut self, reference: &LocalRef, at: &Place) -> Option<S3Plan> {
+    /// The s3 connection of a name.
+    pub(super) fn s3(&mut self, reference: &LocalRef, at: &Place) -> Option<S3Plan> {
         let key = ObjectKey::new(&self.key.namespace, &reference.name);
         let Some(connection) = self.connections.get(&key) else {
             return self.push(ResolveError::ConnectionNotFound { at: at.clone(), connection: key });

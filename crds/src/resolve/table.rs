@@ -32,7 +32,7 @@ pub(super) struct SourceTable {
 }
 
 /// Where a table is, as far as it is one place.
-enum Where<'t> {
+pub(super) enum Where<'t> {
     Topic(&'t KafkaLocation),
     Folder(&'t ObjectStoreLocation),
 }
@@ -62,7 +62,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn place<'t>(&mut self, spec: &'t DataCatalogTableSpec, at: &Place) -> Option<Where<'t>> {
+    /// Its one place.
+    pub(super) fn place<'t>(&mut self, spec: &'t DataCatalogTableSpec, at: &Place) -> Option<Where<'t>> {
         match (&spec.location.kafka, &spec.location.object_store) {
             (Some(topic), None) => Some(Where::Topic(topic)),
             (None, Some(folder)) => Some(Where::Folder(folder)),

@@ -77,7 +77,7 @@ impl Slots {
     }
 
     /// Reads a slot that must hold a record, because `last` does.
-    async fn read(&self, seq: u64, last: u64) -> Result<(u64, Record), LedgerError> {
+    pub async fn read(&self, seq: u64, last: u64) -> Result<(u64, Record), LedgerError> {
         let name = slot_name(seq);
         let tuning = self.objects.tuning();
         let mut turn = 0;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_crds::condition::Reason;
-use sluice_crds::plan::{JobPlan, Mode, PLAN_VERSION, StartPosition, plan_hash};
+use sluice_crds::plan::{JobPlan, Mode, StartPosition, plan_hash};
 
 use super::stores::Stores;
 use crate::decode::{Decoder, source_schema};
@@ -71,15 +71,7 @@ pub fn decoder(plan: &JobPlan, transform: &Transform) -> Result<Decoder, Stop> {
 
 /// Opens everything.
 pub async fn open(plan: &JobPlan, secrets: &Path) -> Result<Opened, Stop> {
-    if plan.version != PLAN_VERSION {
-        return Err(Stop::new(
-            Reason::ConfigInvalid,
-            format!(
-                "the plan has format {}, this program knows {PLAN_VERSION}: run the worker of the operator's own release",
-                plan.version
-            ),
-        ));
-    }
+    plan.check_version().map_err(|error| Stop::new(Reason::ConfigInvalid, error.to_string()))?;
     let transform = Arc::new(plan_transforms(plan).await?);
     let stores = Arc::new(Stores::open(plan, secrets)?);
     stores.probe().await?;
@@ -135,7 +127,8 @@ where
     }
 }
 
-fn check_topic(plan: &JobPlan, ledger: &Ledger, info: &TopicInfo) -> Result<(), Stop> {
+/// Does the ledger speak of the topic that there is?
+pub fn check_topic(plan: &JobPlan, ledger: &Ledger, info: &TopicInfo) -> Result<(), Stop> {
     let state = ledger.state();
     if let Some(known) = &state.topic
         && *known != plan.source.topic

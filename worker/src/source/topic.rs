@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -39,21 +39,56 @@ pub struct TopicInfo {
     pub partitions: Vec<i32>,
 }
 
+/// What a cluster is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterInfo {
+    /// Its id.
+    pub id: String,
+    /// How many brokers it has.
+    pub brokers: usize,
+    /// The time of one metadata request and its answer.
+    pub round_trip: Duration,
+}
+
 /// Asks the brokers about one topic.
 pub struct TopicClient {
-    consumer: BaseConsumer<SourceContext>,
+    consumer: Arc<BaseConsumer<SourceContext>>,
     subject: Subject,
-    brokers: OnceLock<Vec<i32>>,
+    brokers: Arc<OnceLock<Vec<i32>>>,
     /// Which of them is asked; the next one, when it does not answer.
-    broker: AtomicUsize,
+    broker: Arc<AtomicUsize>,
 }
 
 impl TopicClient {
     /// A client for this topic. Reads the secrets; connects in the background. `job` names it to the brokers.
     pub fn new(kafka: &KafkaPlan, topic: &str, secrets: &Path, job: &str) -> Result<Self, SourceError> {
         let config = client::client_config(kafka, secrets, job)?;
-        let consumer = client::create(&kafka.connection, &config, SourceContext::default())?;
-        Ok(Self { consumer, subject: subject(kafka, topic), brokers: OnceLock::new(), broker: AtomicUsize::new(0) })
+        let consumer = Arc::new(client::create(&kafka.connection, &config, SourceContext::default())?);
+        Ok(Self { consumer, subject: subject(kafka, topic), brokers: Arc::default(), broker: Arc::default() })
+    }
+
+    /// The same client, asking about another topic.
+    #[must_use]
+    pub fn about(&self, topic: &str) -> Self {
+        Self {
+            consumer: Arc::clone(&self.consumer),
+            subject: Subject { topic: topic.to_owned(), ..self.subject.clone() },
+            brokers: Arc::clone(&self.brokers),
+            broker: Arc::clone(&self.broker),
+        }
+    }
+
+    /// Connects, logs in and looks at the cluster. Only for a client that has asked about no topic yet: see `native::brokers`.
+    pub fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, SourceError> {
+        let deadline = Instant::now() + timeout;
+        // The first question pays for the connection, and is not timed.
+        let id = self.cluster_id(timeout)?;
+        let left = deadline.saturating_duration_since(Instant::now()).max(FIRST_ATTEMPT);
+        let (brokers, round_trip) = self.ask("asking for the brokers", left, |timeout| {
+            let asked = Instant::now();
+            native::brokers(self.consumer.client(), timeout).map(|brokers| (brokers.len(), asked.elapsed()))
+        })?;
+        Ok(ClusterInfo { id, brokers, round_trip })
     }
 
     /// What goes wrong at the moment, if anything.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartId, ObjectStore, ObjectStoreExt};
+use object_store::{MultipartId, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -143,5 +143,26 @@ impl Bucket {
         let started = self.uploads.create_multipart(&key).await;
         let id = started.map_err(|error| StoreError::from_store("start an upload of", &url, &error))?;
         self.abort(&url, &key, &id).await
+    }
+
+    /// Does the server refuse to create a key twice? One request where the key is there already, two the first time. The key stays: who
+    /// may write need not be allowed to delete, and a key of its own for each question would add up.
+    pub(super) async fn creates_once(&self, url: &str) -> Result<bool, StoreError> {
+        let url = format!("{url}_sluice/created-once");
+        let key = self.key(&url, "_sluice/created-once")?;
+        for _ in 0..2 {
+            let body = PutPayload::from_static(b"Sluice tests here whether If-None-Match works.\n");
+            match self.objects.put_opts(&key, body, PutMode::Create.into()).await {
+                Ok(_) => {}
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    return Ok(true);
+                }
+                Err(object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(StoreError::from_store("create", &url, &error)),
+            }
+        }
+        Ok(false)
     }
 }

@@ -172,10 +172,16 @@ pub enum StoreError {
 impl StoreError {
     /// An error of the object store, told apart by the code in it.
     pub(super) fn from_store(operation: &'static str, url: &str, error: &object_store::Error) -> Self {
-        let code = code(error);
+        match Self::refused(operation, url, code(error).as_deref(), Answer::from_store(error)) {
+            Self::Failed { operation, url, source } if is_full(error) => Self::Full { operation, url, source },
+            other => other,
+        }
+    }
+
+    /// A refusal, told apart by its code.
+    pub(super) fn refused(operation: &'static str, url: &str, code: Option<&str>, source: Answer) -> Self {
         let url = url.to_string();
-        let source = Answer::from_store(error);
-        match code.as_deref() {
+        match code {
             Some(
                 "InvalidAccessKeyId"
                 | "SignatureDoesNotMatch"
@@ -192,7 +198,6 @@ impl StoreError {
             ) => Self::Region { operation, url, source },
             Some("XMinioStorageFull" | "QuotaExceeded") => Self::Full { operation, url, source },
             // All else may pass, also ExpiredToken (the identity gets a new one) and RequestTimeTooSkewed (clocks are set).
-            _ if is_full(error) => Self::Full { operation, url, source },
             _ => Self::Failed { operation, url, source },
         }
     }

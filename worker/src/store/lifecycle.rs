@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use object_store::ClientOptions;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpConnector, HttpError, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpConnector, HttpError, HttpRequest, HttpRequestBody, HttpResponse, ReqwestConnector};
 use object_store::path::Path;
 use url::Url;
 
@@ -187,10 +187,20 @@ struct Told {
 
 impl Lifecycle {
     async fn ask(&self) -> Result<Told, Unknown> {
-        let unmade = |error| Unknown::Unmade(Answer::from_store(&error));
         let mut address = self.address.clone();
         // With the sign, as it is signed: not every server takes one for the other.
         address.set_query(Some("lifecycle="));
+        let response = self.get(&address).await?;
+        let minio = response.headers().get("server").is_some_and(|server| server.as_bytes().starts_with(b"MinIO"));
+        let status = response.status().as_u16();
+        let body = response.into_body().bytes().await.map_err(Unknown::Failed)?;
+        let rules = rules_of(status, &String::from_utf8_lossy(&body))?;
+        Ok(Told { rules, minio })
+    }
+
+    /// Asks the server something that `object_store` has no question for.
+    pub(super) async fn get(&self, address: &Url) -> Result<HttpResponse, Unknown> {
+        let unmade = |error| Unknown::Unmade(Answer::from_store(&error));
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.uri_mut() = address.as_str().parse().map_err(|_| Unknown::Unmade(Answer::new("its url is wrong")))?;
         if self.signed {
@@ -198,12 +208,7 @@ impl Lifecycle {
             AwsAuthorizer::new(&credential, "s3", &self.region).authorize(&mut request, None);
         }
         let client = ReqwestConnector::default().connect(&self.options).map_err(unmade)?;
-        let response = client.execute(request).await.map_err(Unknown::Failed)?;
-        let minio = response.headers().get("server").is_some_and(|server| server.as_bytes().starts_with(b"MinIO"));
-        let status = response.status().as_u16();
-        let body = response.into_body().bytes().await.map_err(Unknown::Failed)?;
-        let rules = rules_of(status, &String::from_utf8_lossy(&body))?;
-        Ok(Told { rules, minio })
+        client.execute(request).await.map_err(Unknown::Failed)
     }
 }
 

@@ -55,6 +55,21 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Another location of the same bucket, by the same client. Nothing when it lies elsewhere.
+    pub fn sibling(&self, url: &str) -> Option<Self> {
+        let place = match (Parsed::of(&self.url).ok()?, Parsed::of(url).ok()?, &self.place) {
+            (Parsed::Bucket { bucket, .. }, Parsed::Bucket { bucket: other, prefix }, Place::Bucket(place))
+                if bucket == other =>
+            {
+                Place::Bucket(Bucket { prefix, ..place.clone() })
+            }
+            _ => return None,
+        };
+        Some(Self { url: url.into(), place })
+    }
+}
+
 /// What a location's url says.
 #[derive(Debug, PartialEq)]
 enum Parsed {
@@ -98,7 +113,13 @@ pub(super) fn key_path(url: &str, relative: &str) -> Result<Path, StoreError> {
     path.map_err(|problem| StoreError::Key { url: url.to_string(), problem })
 }
 
-fn build(url: &str, bucket: &str, plan: &S3Plan, secrets: &FilePath) -> Result<(AmazonS3, Lifecycle), StoreError> {
+/// A client for a bucket, and the same access to its settings.
+pub(super) fn build(
+    url: &str,
+    bucket: &str,
+    plan: &S3Plan,
+    secrets: &FilePath,
+) -> Result<(AmazonS3, Lifecycle), StoreError> {
     let wrong = |problem: String| StoreError::Location { url: url.to_string(), problem };
     let endpoint = plan.endpoint.as_deref().map(|endpoint| endpoint_for(endpoint, bucket, plan.path_style)).transpose();
     let endpoint = endpoint.map_err(wrong)?;
