@@ -50,7 +50,7 @@ pub use self::lifecycle::{Finding, Holds, Unknown};
 pub use self::publish::Publication;
 pub use self::staging::{StagedUpload, Staging};
 
-/// How long [`Store::probe`] waits for answers: a person is looking at a job that starts.
+/// How long probes wait for answers: a person is looking at a job that starts, or at a connection.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One location, open. Clones share the connection.
@@ -185,8 +185,10 @@ impl fmt::Debug for Store {
 
 /// The answer of a location, or that none came.
 async fn in_time<T>(url: &str, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let silent = |_| StoreError::Silent { url: url.to_string(), waited: PROBE_TIMEOUT };
-    tokio::time::timeout(PROBE_TIMEOUT, answer).await.unwrap_or_else(|elapsed| Err(silent(elapsed)))
+    match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::Silent { url: url.to_string(), waited: PROBE_TIMEOUT }),
+    }
 }
 
 /// What of a key comes after a prefix.

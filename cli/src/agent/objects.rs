@@ -4,12 +4,11 @@
 //! make the whole list unreadable, and with it every other object of its kind.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, select_all};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
@@ -83,14 +82,7 @@ where
 {
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-    stream(watch_objects(api, watcher::Config::default()), kind).boxed()
-}
-
-fn stream(
-    events: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
-    kind: Kind,
-) -> impl Stream<Item = Heard> {
-    events.default_backoff().map(move |event| (kind, event))
+    watch_objects(api, watcher::Config::default()).default_backoff().map(move |event| (kind, event)).boxed()
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +128,7 @@ impl<K> Default for Shelf<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()> + DeserializeOwned + Debug> Shelf<K> {
+impl<K: Resource<DynamicType = ()> + DeserializeOwned> Shelf<K> {
     /// Takes in what a watch tells. True: there is more new than a status.
     fn hear(&mut self, event: Event<DynamicObject>) -> bool {
         match event {

@@ -84,7 +84,7 @@ impl Metrics {
         self.lag_seconds.clear();
         for (name, lag) in report.jobs.iter().filter_map(|job| Some((&job.name, job.lag.as_ref()?))) {
             let label = JobLabel { job: name.clone() };
-            if let Some(records) = lag.partitions.iter().map(|partition| partition.lag).sum() {
+            if let Some(records) = lag.partitions.iter().map(|partition| partition.lag).sum::<Option<i64>>() {
                 self.lag_records.get_or_create(&label).set(records);
             }
             if let Some(seconds) = lag.seconds {

@@ -40,6 +40,11 @@ impl Bucket {
         Self { objects: Arc::clone(&store) as _, uploads: store, prefix, lifecycle, parts_at_once }
     }
 
+    /// Another prefix of the same bucket.
+    pub(super) fn at(&self, prefix: Path) -> Self {
+        Self { prefix, ..self.clone() }
+    }
+
     /// The key of what lies below the prefix, letter by letter.
     pub(super) fn key(&self, url: &str, relative: &str) -> Result<Path, StoreError> {
         let relative = key_path(url, relative)?;

@@ -62,7 +62,7 @@ impl Store {
             (Parsed::Bucket { bucket, .. }, Parsed::Bucket { bucket: other, prefix }, Place::Bucket(place))
                 if bucket == other =>
             {
-                Place::Bucket(Bucket { prefix, ..place.clone() })
+                Place::Bucket(place.at(prefix))
             }
             _ => return None,
         };

@@ -11,7 +11,7 @@ use sluice_crds::plan::Location;
 use tokio::runtime::Handle;
 
 use self::fake_s3::{FakeS3, Fault, Operation};
-use super::{Publication, StagedUpload, Staging, Store, StoreError};
+use super::{Publication, StagedUpload, Staging, Store, StoreError, greet};
 use crate::budget::Budget;
 use crate::error::{Classified, chain};
 use crate::ledger::record::{FileRecord, FileRole, Upload};
@@ -451,4 +451,42 @@ async fn a_file_on_a_real_server_is_invisible_until_it_is_published_and_publishi
     secret("secret", "sluice-secret");
     let fresh = open("lake");
     live(fresh.clone(), fresh).await;
+}
+
+#[tokio::test]
+async fn a_store_is_asked_whether_it_creates_once_and_keeps_one_hidden_key() {
+    let fake = FakeS3::start().await;
+    let store = fake.open();
+    assert!(store.creates_once().await.unwrap());
+    assert_eq!(fake.count(Operation::Put), 2);
+    assert!(store.creates_once().await.unwrap());
+    assert_eq!(fake.count(Operation::Put), 3, "the key is there already");
+    assert_eq!(store.list_table().await.unwrap(), Vec::new());
+    fake.overwrite();
+    assert!(!store.creates_once().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_greeting_needs_no_bucket_and_finds_a_key_that_is_unknown() {
+    let fake = FakeS3::start().await;
+    assert_eq!(greet(&fake.plan(), fake.secrets()).await.unwrap(), Some(Duration::ZERO));
+    assert_eq!(fake.count(Operation::Buckets), 1);
+    fake.set_key("other-key");
+    let error = greet(&fake.plan(), fake.secrets()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::AuthenticationFailed);
+    assert!(!chain(&error).contains("other-key"), "{}", chain(&error));
+}
+
+#[tokio::test]
+async fn locations_of_one_bucket_share_a_client_and_others_do_not() {
+    let fake = FakeS3::start().await;
+    let store = fake.open();
+    let sibling = store.sibling("s3://lake/ledgers/a/").unwrap();
+    fake.put("ledgers/a/x", "1");
+    fake.put("t/y", "1");
+    let listed = sibling.list_table().await.unwrap();
+    assert_eq!(listed.iter().map(|file| file.url.as_str()).collect::<Vec<_>>(), ["s3://lake/ledgers/a/x"]);
+    for elsewhere in ["s3://pond/t/", "file:///t/", "s3://lake/t"] {
+        assert!(store.sibling(elsewhere).is_none(), "{elsewhere}");
+    }
 }

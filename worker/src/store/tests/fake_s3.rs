@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -28,7 +29,9 @@ pub enum Operation {
     Abort,
     Head,
     Get,
+    Put,
     Lifecycle,
+    Buckets,
 }
 
 /// How a request goes wrong.
@@ -49,6 +52,7 @@ struct Content {
     faults: Vec<(Operation, Fault)>,
     seen: Vec<Operation>,
     last_id: u64,
+    overwrites: bool,
 }
 
 #[derive(Default)]
@@ -92,17 +96,29 @@ impl FakeS3 {
 
     /// A new connection to `s3://<bucket>/t/`.
     pub fn open_bucket(&self, bucket: &str) -> Store {
+        Store::open(&Location { url: format!("s3://{bucket}/t/"), s3: Some(self.plan()) }, self.secrets()).unwrap()
+    }
+
+    pub fn secrets(&self) -> &Path {
+        self.secrets.path()
+    }
+
+    pub fn plan(&self) -> S3Plan {
         let file = |key: &str| SecretFile { secret_name: "lake".into(), key: key.into() };
         let credentials = S3Credentials { access_key_id: file("id"), secret_access_key: file("secret") };
-        let s3 = S3Plan {
+        S3Plan {
             connection: "lake".into(),
             endpoint: Some(format!("http://{}", self.address)),
             region: "eu-central-1".into(),
             path_style: true,
             credentials: Some(credentials),
             trusted_certificates: Vec::new(),
-        };
-        Store::open(&Location { url: format!("s3://{bucket}/t/"), s3: Some(s3) }, self.secrets.path()).unwrap()
+        }
+    }
+
+    /// From now on `If-None-Match` is ignored.
+    pub fn overwrite(&self) {
+        self.shared.content.lock().unwrap().overwrites = true;
     }
 
     pub fn open(&self) -> Store {
@@ -150,6 +166,7 @@ struct Asked {
     operation: Operation,
     key: String,
     query: HashMap<String, String>,
+    once: bool,
     body: Bytes,
 }
 
@@ -160,7 +177,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let path = percent_encoding::percent_decode_str(head.uri.path()).decode_utf8().unwrap().into_owned();
     let (bucket, key) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
-    if bucket != "lake" {
+    if bucket != "lake" && path != "/" {
         return error(404, "NoSuchBucket");
     }
     let query: HashMap<String, String> =
@@ -168,15 +185,18 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let operation = match (&head.method, query.contains_key("uploadId")) {
         (&Method::POST, true) => Operation::Complete,
         (&Method::POST, false) => Operation::Create,
-        (&Method::PUT, _) => Operation::Part,
+        (&Method::PUT, true) => Operation::Part,
+        (&Method::PUT, false) => Operation::Put,
         (&Method::DELETE, _) => Operation::Abort,
         (&Method::HEAD, _) => Operation::Head,
+        _ if path == "/" => Operation::Buckets,
         _ if query.contains_key("lifecycle") => Operation::Lifecycle,
         _ if key.is_empty() => Operation::List,
         _ => Operation::Get,
     };
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let asked = Asked { operation, key: key.to_string(), query, body };
+    let once = head.headers.get("if-none-match").is_some_and(|value| value == "*");
+    let asked = Asked { operation, key: key.to_string(), query, once, body };
     let fault = {
         let mut content = shared.content.lock().unwrap();
         content.seen.push(operation);
@@ -230,6 +250,14 @@ impl Content {
                 upload.parts.insert(number, (etag.clone(), asked.body.clone()));
                 Response::builder().header("etag", etag).body(Body::empty()).unwrap()
             }
+            Operation::Put => {
+                if asked.once && !self.overwrites && self.objects.contains_key(&asked.key) {
+                    return error(412, "PreconditionFailed");
+                }
+                self.objects.insert(asked.key.clone(), asked.body.clone());
+                Response::builder().header("etag", "\"e\"").body(Body::empty()).unwrap()
+            }
+            Operation::Buckets => plain(200, "<ListAllMyBucketsResult></ListAllMyBucketsResult>"),
             Operation::Lifecycle => error(404, "NoSuchLifecycleConfiguration"),
             Operation::Complete => self.complete(&id, asked),
             Operation::Abort => match self.uploads.remove(&id) {
