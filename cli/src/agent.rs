@@ -37,7 +37,9 @@ pub async fn agent(args: AgentArgs) -> Result<(), Failure> {
     run::serve("--listen", args.listen, Arc::clone(&desk)).await?;
     let client = Client::try_default().await.map_err(|error| {
         let words = sluice_worker::error::chain(&error);
-        Failure::config(format!("there is no way to the API server: {words}; run the agent in a pod, or with a kubeconfig"))
+        Failure::config(format!(
+            "there is no way to the API server: {words}; run the agent in a pod, or with a kubeconfig"
+        ))
     })?;
     let (tell, worlds) = watch::channel(None);
     let context = ResolveContext::Cluster { uid: args.cluster_uid };

@@ -53,7 +53,8 @@ mod tests {
         let path = folder.path().join("plan.json");
         let told = || read(&path).expect_err("refused");
         assert!(told().message.contains("plan.json: No such file"), "{}", told());
-        for (text, words) in [("{}", "missing field `version`"), (r#"{"version": 9}"#, "run the worker of the operator's own release")]
+        for (text, words) in
+            [("{}", "missing field `version`"), (r#"{"version": 9}"#, "run the worker of the operator's own release")]
         {
             std::fs::write(&path, text).expect("a file");
             let failure = told();
@@ -64,7 +65,8 @@ mod tests {
     #[test]
     fn a_plan_is_read_as_the_operator_writes_it() {
         let manifest = include_str!("../../docs/examples/01-glue-sample.yaml");
-        let (plan, _secrets) = crate::job::load_text("job.yaml", manifest).unwrap_or_else(|failure| panic!("{failure}"));
+        let (plan, _secrets) =
+            crate::job::load_text("job.yaml", manifest).unwrap_or_else(|failure| panic!("{failure}"));
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("plan.json");
         std::fs::write(&path, serde_json::to_vec_pretty(&plan).expect("JSON")).expect("a file");

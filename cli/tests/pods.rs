@@ -113,7 +113,9 @@ fn get(address: &str, path: &str) -> (u16, String) {
 
 fn files(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries.filter(|entry| entry.as_ref().expect("an entry").path().extension().is_some_and(|it| it == "parquet")).count()
+    entries
+        .filter(|entry| entry.as_ref().expect("an entry").path().extension().is_some_and(|it| it == "parquet"))
+        .count()
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::{JobPlan, PLAN_VERSION};
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// Of another release.
-    #[error("the plan has format {found}, this program knows {PLAN_VERSION}: run the worker of the operator's own release")]
+    #[error(
+        "the plan has format {found}, this program knows {PLAN_VERSION}: run the worker of the operator's own release"
+    )]
     Version {
         /// The format of the plan.
         found: u32,

@@ -41,8 +41,14 @@ pub fn endpoint(connection: &Connection) -> Result<Endpoint, Vec<ResolveError>> 
     // Whether a folder of this machine may be named does not concern a connection.
     let context = ResolveContext::Local;
     let reference = LocalRef { name: key.name.clone() };
-    let mut resolver =
-        Resolver { key, spec: at.clone(), tables: &tables, connections: &connections, context: &context, errors: Vec::new() };
+    let mut resolver = Resolver {
+        key,
+        spec: at.clone(),
+        tables: &tables,
+        connections: &connections,
+        context: &context,
+        errors: Vec::new(),
+    };
     let found = match (&connection.spec.kafka, &connection.spec.s3) {
         (Some(_), None) => resolver.kafka(&reference, &at).map(Endpoint::Kafka),
         (None, Some(_)) => resolver.s3(&reference, &at).map(Endpoint::S3),

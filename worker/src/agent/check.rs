@@ -12,7 +12,9 @@ pub async fn check(facts: &JobFacts) -> PlanCheck {
     let (plan, runtime) = (facts.plan.clone(), tokio::runtime::Handle::current());
     let planned = tokio::task::spawn_blocking(move || runtime.block_on(plan_transforms(&plan)).map(drop));
     let finding = match planned.await {
-        Ok(Ok(())) => good(StateReason::Valid, "references are resolved, transforms are planned, the sink's schema fits"),
+        Ok(Ok(())) => {
+            good(StateReason::Valid, "references are resolved, transforms are planned, the sink's schema fits")
+        }
         Ok(Err(stop)) => bad(stop.reason, stop.message),
         Err(error) => bad(Reason::Internal, format!("planning the transforms broke off: {error}")),
     };

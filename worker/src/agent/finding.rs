@@ -67,19 +67,29 @@ mod tests {
 
     #[test]
     fn failures_are_called_by_the_words_of_connections() {
-        use Reason::{AuthenticationFailed, AuthorizationFailed, ConfigInvalid, Internal, SinkUnavailable, SourceUnavailable};
+        use Reason::{
+            AuthenticationFailed, AuthorizationFailed, ConfigInvalid, Internal, SinkUnavailable, SourceUnavailable,
+        };
         for (reason, message, word) in [
             (SourceUnavailable, "connection refused", "Unreachable"),
             (SinkUnavailable, "did not answer within 10s", "Unreachable"),
             (SinkUnavailable, "cannot write: no space is left; free some", "SinkUnavailable"),
             (SinkUnavailable, "error sending request: invalid peer certificate: Expired", "CertificateInvalid"),
-            (AuthenticationFailed, "SSL handshake failed: certificate verify failed: hostname mismatch", "CertificateInvalid"),
+            (
+                AuthenticationFailed,
+                "SSL handshake failed: certificate verify failed: hostname mismatch",
+                "CertificateInvalid",
+            ),
             // The server does not believe *our* certificate: that is a login that failed.
             (AuthenticationFailed, "ssl/tls alert bad certificate", "AuthenticationFailed"),
             (AuthenticationFailed, "SASL authentication error", "AuthenticationFailed"),
             (AuthorizationFailed, "not allowed", "AuthorizationFailed"),
             (Reason::ReferenceNotFound, "topic `t` does not exist", "ReferenceNotFound"),
-            (Reason::ReferenceNotFound, "the secret file `ca.crt` does not hold certificates in PEM", "CertificateInvalid"),
+            (
+                Reason::ReferenceNotFound,
+                "the secret file `ca.crt` does not hold certificates in PEM",
+                "CertificateInvalid",
+            ),
             (ConfigInvalid, "there is no such bucket", "ConfigInvalid"),
             (Internal, "broke off", "Internal"),
         ] {

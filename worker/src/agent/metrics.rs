@@ -52,7 +52,11 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("sluice_agent");
         let (looks, look_seconds) = (Family::default(), Family::default());
         let (connections, lag_records, lag_seconds) = (Family::default(), Family::default(), Family::default());
-        registry.register("looks", "Looks at connections, tables, plans and jobs by how they ended", Family::clone(&looks));
+        registry.register(
+            "looks",
+            "Looks at connections, tables, plans and jobs by how they ended",
+            Family::clone(&looks),
+        );
         let help = "Time of these looks, all added up";
         registry.register_with_unit("look", help, Unit::Seconds, Family::clone(&look_seconds));
         registry.register("connection_ok", "1: the connection passed its last test", Family::clone(&connections));

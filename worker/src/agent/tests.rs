@@ -199,7 +199,8 @@ async fn a_broken_object_holds_up_no_other_and_the_report_never_waits() {
     };
     let report = until(&desk, all_but_silent).await;
     assert!(desk.is_ready());
-    let connections: Vec<_> = report.connections.iter().map(|it| (it.name.as_str(), it.finding.reason.as_str())).collect();
+    let connections: Vec<_> =
+        report.connections.iter().map(|it| (it.name.as_str(), it.finding.reason.as_str())).collect();
     assert_eq!(connections[0], ("kafka", "Connected"));
     let tables: Vec<_> = report.tables.iter().map(|it| (it.name.as_str(), it.finding.reason.as_str())).collect();
     assert_eq!(tables, [("nowhere", "ReferenceNotFound"), ("orders", "Valid"), ("raw", "Valid")]);

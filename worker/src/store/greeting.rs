@@ -20,7 +20,8 @@ const ASKED: &str = "list the buckets of";
 /// is from ours; nothing where it does not tell its time.
 pub async fn greet(plan: &S3Plan, secrets: &Path) -> Result<Option<Duration>, StoreError> {
     let url = plan.endpoint.clone().unwrap_or_else(|| format!("https://s3.{}.amazonaws.com", plan.region));
-    let address = Url::parse(&url).map_err(|error| StoreError::Location { url: url.clone(), problem: error.to_string() })?;
+    let address =
+        Url::parse(&url).map_err(|error| StoreError::Location { url: url.clone(), problem: error.to_string() })?;
     // The client is one for a bucket; its name is in no request.
     let (_, access) = build(&url, "sluice", plan, secrets)?;
     let greeting = async {
@@ -72,7 +73,9 @@ mod tests {
     use sluice_crds::condition::Reason;
 
     fn reason(status: u16, code: &str) -> Option<Reason> {
-        let body = format!("<Error><Code>{code}</Code><Message>words</Message><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>");
+        let body = format!(
+            "<Error><Code>{code}</Code><Message>words</Message><AWSAccessKeyId>AKIASECRET</AWSAccessKeyId></Error>"
+        );
         let error = judge("http://s3:9000", status, &body).err()?;
         let text = crate::error::chain(&error);
         assert!(text.contains("words") && !text.contains("AKIASECRET"), "{text}");
