@@ -169,7 +169,7 @@ impl Agent {
 
     fn work(&mut self, subject: &Subject) -> Option<Work> {
         let (name, tools) = (&subject.name, Arc::clone(&self.tools));
-        Some(match subject.kind {
+        let work: Work = match subject.kind {
             Kind::Connection => {
                 let facts = Arc::clone(self.world.connections.get(name)?);
                 Box::pin(async move { Found::Connection(connection::test(&facts, &tools.secrets).await) })
@@ -193,7 +193,8 @@ impl Agent {
                     Found::Job(look, kept)
                 })
             }
-        })
+        };
+        Some(work)
     }
 
     fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
