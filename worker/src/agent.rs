@@ -73,7 +73,7 @@ enum Found {
     Connection(sluice_crds::report::ConnectionReport),
     Table(sluice_crds::report::TableReport, Option<table::Sample>),
     Check(sluice_crds::report::PlanCheck),
-    Job(job::JobLook, job::Kept),
+    Job(job::JobLook, Box<job::Kept>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Found> + Send>>;
@@ -190,7 +190,7 @@ impl Agent {
                 let kept = self.kept.remove(name).unwrap_or_default();
                 Box::pin(async move {
                     let (look, kept) = job::look(&facts, &tools, kept).await;
-                    Found::Job(look, kept)
+                    Found::Job(look, Box::new(kept))
                 })
             }
         };
@@ -214,12 +214,11 @@ impl Agent {
         if !self.agenda.done(&look, Instant::now(), again) {
             return;
         }
-        match found {
-            Some(found) => self.lay_down(name, found),
-            None => {
-                tracing::warn!(kind = kind.as_str(), name, "a look was lost: {words}");
-                self.lost(&look.subject, &format!("the look at it was lost: {words}"));
-            }
+        if let Some(found) = found {
+            self.lay_down(name, found);
+        } else {
+            tracing::warn!(kind = kind.as_str(), name, "a look was lost: {words}");
+            self.lost(&look.subject, &format!("the look at it was lost: {words}"));
         }
     }
 
@@ -251,7 +250,7 @@ impl Agent {
             Found::Check(check) => self.desk.check(name, check),
             Found::Job(look, kept) => {
                 self.desk.job(name, look);
-                self.kept.insert(name.to_owned(), kept);
+                self.kept.insert(name.to_owned(), *kept);
             }
         }
     }

@@ -121,13 +121,11 @@ fn judge(greeting: Result<Option<Duration>, Stop>, visits: Vec<Result<bool, Stop
         return found(good(StateReason::Connected, message), Some(true));
     }
     let failed = greeting.err().or_else(|| visits.into_iter().find_map(Result::err));
-    match failed {
-        Some(stop) => found(of_stop(&stop), None),
-        None => {
-            let message = "the endpoint answers; no table and no job uses the connection yet, so nothing was written";
-            found(good(StateReason::Connected, message), None)
-        }
+    if let Some(stop) = failed {
+        return found(of_stop(&stop), None);
     }
+    let message = "the endpoint answers; no table and no job uses the connection yet, so nothing was written";
+    found(good(StateReason::Connected, message), None)
 }
 
 #[cfg(test)]

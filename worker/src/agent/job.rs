@@ -173,16 +173,13 @@ async fn measure(plan: &JobPlan, tools: &Tools, ledger: Option<&Ledger>) -> Resu
     let source = &plan.source;
     let asked = tools.brokers.ask(&source.kafka, &source.topic, |topic| async move {
         let info = describe(&topic).await?;
-        let committed = match ledger.filter(|ledger| ledger.state().topic.is_some()) {
-            Some(ledger) => {
-                check_topic(plan, ledger, &info)?;
-                positions_of(&topic, ledger, &info.partitions.iter().copied().collect()).await?
-            }
-            None => {
-                // The first worker would begin there.
-                let (from, partitions) = (plan.source.start_position, info.partitions.clone());
-                blocking(&topic, move |topic| topic.start_positions(&partitions, from, PATIENCE)).await?
-            }
+        let committed = if let Some(ledger) = ledger.filter(|ledger| ledger.state().topic.is_some()) {
+            check_topic(plan, ledger, &info)?;
+            positions_of(&topic, ledger, &info.partitions.iter().copied().collect()).await?
+        } else {
+            // The first worker would begin there.
+            let (from, partitions) = (plan.source.start_position, info.partitions.clone());
+            blocking(&topic, move |topic| topic.start_positions(&partitions, from, PATIENCE)).await?
         };
         let partitions = info.partitions.clone();
         let ends = blocking(&topic, move |topic| topic.ends(&partitions, PATIENCE)).await?;

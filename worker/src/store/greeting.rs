@@ -47,13 +47,9 @@ fn skew(date: &str, before: Timestamp, after: Timestamp) -> Option<Duration> {
 
 fn judge(url: &str, status: u16, body: &str) -> Result<(), StoreError> {
     let code = element(body, "Code");
-    let known = match (status, code) {
-        (200..=299, _) => true,
-        // Keys for one bucket may not list all of them. That they may not says that they are known.
-        (403, Some("AccessDenied" | "AllAccessDisabled")) => true,
-        _ => false,
-    };
-    if known {
+    // Keys for one bucket may not list all of them. That they may not says that they are known.
+    let known = status == 403 && matches!(code, Some("AccessDenied" | "AllAccessDisabled"));
+    if known || (200..300).contains(&status) {
         return Ok(());
     }
     let words = [code, element(body, "Message")].into_iter().flatten();

@@ -56,10 +56,8 @@ async fn an_endpoint_that_is_not_there_is_unreachable() {
     for key in ["key-id", "key"] {
         std::fs::write(folder.path().join("lake").join(key), "hunter2").unwrap();
     }
-    let (s3, kafka) = tokio::join!(
-        tested(testing::CLUSTER, "lake", folder.path()),
-        tested(&testing::CLUSTER.replace("kafka-0:9092", "127.0.0.1:1"), "kafka", folder.path()),
-    );
+    let text = testing::CLUSTER.replace("kafka-0:9092", "127.0.0.1:1");
+    let (s3, kafka) = tokio::join!(tested(&text, "lake", folder.path()), tested(&text, "kafka", folder.path()));
     for report in [s3, kafka] {
         assert_eq!(report.finding.reason, "Unreachable", "{report:?}");
         assert!(report.finding.message.contains("refused"), "the system's own words: {}", report.finding.message);
