@@ -5,28 +5,11 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${SLUICE_CACHE:-$HOME/.cache/sluice}
-stamps=$cache/stamps
+source "$here/../../scripts/steps.sh"
 
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # MinIO stopped tagging Go modules: the version names a commit.
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
-# The oldest toolchain that builds both.
-go_version=1.26.8
-
-mkdir -p "$stamps" "$cache/bin"
-
-# step NAME VERSION COMMAND…: runs the command unless it went well before, for this version.
-step() {
-  local name=$1 version=$2
-  shift 2
-  if [ "$(cat "$stamps/$name" 2>/dev/null)" = "$version" ]; then return 0; fi
-  echo "setup: $name"
-  local start=$SECONDS
-  "$@"
-  printf '%s\n' "$version" >"$stamps/$name"
-  echo "setup: $name took $((SECONDS - start)) s"
-}
 
 packages() {
   local missing=()
@@ -73,31 +56,6 @@ readers() {
   rm -rf "$cache/venv"
   python3 -m venv "$cache/venv"
   "$cache/venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
-}
-
-# Prints the path of a Go that is new enough. Since 1.21 Go fetches the toolchain that a module asks for by itself;
-# an older one can still download that toolchain as a module, whose files then lack only the right to be run.
-go_tool() {
-  local minor
-  minor=$(go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/')
-  if [ "$minor" -ge 21 ]; then
-    command -v go
-    return
-  fi
-  local module="golang.org/toolchain@v0.0.1-go$go_version.$(go env GOOS)-$(go env GOARCH)"
-  (cd "$cache" && go mod download "$module") >&2
-  local root
-  root=$(go env GOMODCACHE)/$module
-  chmod -R u+wx "$root/bin" "$root/pkg/tool"
-  echo "$root/bin/go"
-}
-
-go_program() {
-  local go
-  go=$(go_tool)
-  # Low priority: these are minutes of compiling that nobody waits for as long as the tests are being compiled.
-  GOBIN=$cache/bin CGO_ENABLED=0 GOTOOLCHAIN=auto GOFLAGS=-buildvcs=false \
-    nice -n 10 "$go" install -trimpath -ldflags='-s -w' "$1"
 }
 
 packages
