@@ -15,6 +15,15 @@ pub const API_VERSION: &str = "sluice.dev/v1alpha1";
 
 const HEADER: &str = "# Generated from crds/src by `make generate`. Do not edit.\n";
 
+/// What the chart adds to a definition: it is kept when the release goes, because all objects of the kind would go with it.
+const CHART_METADATA: &str = "\
+metadata:
+  annotations:
+    {{- include \"sluice.crdAnnotations\" . | nindent 4 }}
+  labels:
+    {{- include \"sluice.sharedLabels\" . | nindent 4 }}
+";
+
 /// The kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -62,6 +71,15 @@ impl Kind {
         Ok(format!("{HEADER}{}", serde_saphyr::to_string(&self.definition())?))
     }
 
+    /// The definition as a template of the Helm chart, where a file of the same name holds it.
+    pub fn chart_template(self) -> Result<String, serde_saphyr::SerializeError> {
+        // In a description two braces are text, and for Helm they would begin an action.
+        let text = serde_saphyr::to_string(&self.definition())?.replace("{{", "{{`{{`}}");
+        let text = text.replacen("metadata:\n", CHART_METADATA, 1);
+        let comment = HEADER.trim_start_matches("# ").trim_end();
+        Ok(format!("{{{{- /* {comment} */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{text}{{{{- end }}}}\n"))
+    }
+
     /// The schema of the whole object, as the API server uses it.
     pub fn schema(self) -> &'static Value {
         static SCHEMAS: LazyLock<[Value; 3]> = LazyLock::new(|| Kind::ALL.map(Kind::make_schema));
@@ -96,6 +114,18 @@ mod tests {
             let path = format!("{}/{}", env!("CARGO_MANIFEST_DIR"), kind.file_name());
             let committed = std::fs::read_to_string(&path).unwrap_or_default();
             assert!(committed == kind.yaml().expect("yaml"), "{path} is out of date: run `make generate`");
+        }
+    }
+
+    #[test]
+    fn the_chart_installs_the_definitions_and_adds_nothing_but_metadata() {
+        for kind in Kind::ALL {
+            let template = kind.chart_template().expect("a template");
+            assert_eq!(template.matches("include").count(), 2, "labels and annotations");
+            let added = ["  annotations:", "  labels:"];
+            let lines = template.lines().filter(|line| !added.contains(line));
+            let text: String = lines.filter(|line| !line.contains("{{")).map(|line| format!("{line}\n")).collect();
+            assert_eq!(format!("{HEADER}{text}"), kind.yaml().expect("yaml"));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Writes `crds/*.yaml` from the types; with `--check` it only compares, and exits with 1 when a file is out of date.
+//! Writes `crds/*.yaml` and the templates of the chart from the types; with `--check` it only compares, and exits with 1 when a file
+//! is out of date.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,18 +9,21 @@ use sluice_crds::crd::Kind;
 fn main() -> ExitCode {
     let check = std::env::args().skip(1).any(|argument| argument == "--check");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let templates = folder.join("../charts/sluice/templates/crds");
     let mut code = ExitCode::SUCCESS;
     for kind in Kind::ALL {
-        if let Err(problem) = generate(&folder.join(kind.file_name()), kind, check) {
-            say(&problem);
-            code = ExitCode::FAILURE;
+        for (folder, text) in [(folder, kind.yaml()), (&templates, kind.chart_template())] {
+            let made = text.map_err(|error| format!("{}: {error}", kind.as_str()));
+            if let Err(problem) = made.and_then(|text| write(&folder.join(kind.file_name()), &text, check)) {
+                say(&problem);
+                code = ExitCode::FAILURE;
+            }
         }
     }
     code
 }
 
-fn generate(path: &Path, kind: Kind, check: bool) -> Result<(), String> {
-    let wanted = kind.yaml().map_err(|error| format!("{}: {error}", kind.as_str()))?;
+fn write(path: &Path, wanted: &str, check: bool) -> Result<(), String> {
     if !check {
         return std::fs::write(path, wanted).map_err(|error| format!("{}: {error}", path.display()));
     }
