@@ -223,6 +223,28 @@ mod tests {
         assert_eq!(told(&status(&changed, &tested))[0], ("Ready", "Unknown", "Starting"));
     }
 
+    /// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.
+    #[test]
+    fn the_states_of_a_connection_that_gitops_tools_judge() {
+        let object = |found: Option<&ConnectionReport>| {
+            json!({
+                "apiVersion": "sluice.dev/v1alpha1",
+                "kind": "Connection",
+                "metadata": {"name": "kafka", "namespace": "etl", "generation": 2},
+                "status": status(&facts(found, None), &ConnectionStatus::default()),
+            })
+        };
+        let tested = |ok: bool, reason: &str| object(Some(&report(2, ok, reason)));
+        let states = json!({
+            "untested": object(None),
+            "connected": tested(true, "Connected"),
+            "secret-not-found": tested(false, "SecretNotFound"),
+            "unreachable": tested(false, "Unreachable"),
+            "authentication-failed": tested(false, "AuthenticationFailed"),
+        });
+        insta::assert_json_snapshot!("gitops", states);
+    }
+
     #[test]
     fn a_foreign_agent_is_told_on_the_connection() {
         let error = Error::NameConflict {

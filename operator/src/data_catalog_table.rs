@@ -154,6 +154,8 @@ fn change(before: &[Column], now: &[Column]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::testing;
 
@@ -187,6 +189,27 @@ mod tests {
             None,
         );
         assert_eq!((broken.reason.as_str(), broken.message.as_str()), ("AuthenticationFailed", "Connection lake: no"));
+    }
+
+    /// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.
+    #[test]
+    fn the_states_of_a_table_that_gitops_tools_judge() {
+        let table = table("orders");
+        let object = |ready: Aspect| {
+            let before = DataCatalogTableStatus::default();
+            json!({
+                "apiVersion": "sluice.dev/v1alpha1",
+                "kind": "DataCatalogTable",
+                "metadata": {"name": "orders", "namespace": "etl", "generation": table.metadata.generation},
+                "status": status(&table, ready, None, Vec::new(), &before, Timestamp::UNIX_EPOCH),
+            })
+        };
+        let states = json!({
+            "usable": object(ready(&table, connections, None)),
+            "reference-not-found": object(ready(&table, |_| None, None)),
+            "connection-of-another-kind": object(ready(&table, |_| connections("kafka"), None)),
+        });
+        insta::assert_json_snapshot!("gitops", states);
     }
 
     #[test]

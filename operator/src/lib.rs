@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod apply;
 pub mod caches;
+pub mod check;
 pub mod condition;
 pub mod connection;
 pub mod context;

@@ -1,4 +1,4 @@
-//! `sluice-operator`: starts, takes the lease, reconciles, and leaves when asked to.
+//! `sluice-operator`: starts, takes the lease, reconciles, and leaves when asked to. `sluice-operator check` asks one that runs.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
+use sluice_operator::check::Check;
 use sluice_operator::controllers;
 use sluice_operator::http::{self, Health};
 use sluice_operator::leader::Leadership;
@@ -18,6 +19,10 @@ use tracing_subscriber::EnvFilter;
 async fn main() -> anyhow::Result<()> {
     // First of all: kube's TLS asks for the process's provider. It fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // The one thing that this program does besides operating.
+    if std::env::args_os().nth(1).is_some_and(|word| word == "check") {
+        return Ok(Check::parse_from(std::env::args_os().skip(1)).run().await?);
+    }
     let settings = Settings::parse();
     log(settings.log_format);
     let stop = CancellationToken::new();

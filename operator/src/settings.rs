@@ -6,7 +6,12 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 /// The operator of Sluice: runs StreamingJobs on a cluster and tells how they are.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "sluice-operator", version, max_term_width = 100)]
+#[command(
+    name = "sluice-operator",
+    version,
+    max_term_width = 100,
+    after_help = "`sluice-operator check URL` asks an operator once whether it is ready."
+)]
 pub struct Settings {
     /// The namespaces to look after, separated by commas. Empty: all.
     #[arg(long, env = "SLUICE_WATCH_NAMESPACES", value_delimiter = ',')]

@@ -534,3 +534,57 @@ fn a_report_of_the_plan_before_counts_for_nothing() {
     assert_eq!(scene.told()[0], "Ready=False:Starting");
     assert_eq!(scene.status().workers.map(|workers| workers.ready), Some(0));
 }
+
+/// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.
+#[test]
+fn the_states_of_a_job_that_gitops_tools_judge() {
+    let object = |scene: Scene| {
+        json!({
+            "apiVersion": "sluice.dev/v1alpha1",
+            "kind": "StreamingJob",
+            "metadata": {"name": "orders", "namespace": "etl", "generation": 7},
+            "spec": {"suspend": scene.suspended},
+            "status": scene.status(),
+        })
+    };
+    let outcome = |outcome: Outcome| object(Scene::with(|scene| scene.outcome = outcome));
+    let invalid =
+        |reason: Reason| outcome(Outcome::Invalid(Invalid { reason, message: "`amnt` is not a column".to_owned() }));
+    let crashed = |reason: Reason, code: i32| object(Scene::with(|scene| scene.crash(Some(reason), code)));
+    let nobody = |scene: &mut Scene| {
+        scene.workers.clear();
+        scene.world.pods.clear();
+    };
+    let states = json!({
+        "running": object(Scene::running()),
+        "starting": object(Scene::with(|scene| scene.workers.clear())),
+        "checking": outcome(Outcome::Checking),
+        "draining": outcome(Outcome::Done(Step::Drain)),
+        "scaling": object(Scene::with(|scene| scene.valid = Some(edited("replicas: 2", "replicas: 1").expect("valid")))),
+        "suspended": object(Scene::with(|scene| {
+            scene.suspended = true;
+            nobody(scene);
+        })),
+        "idle": object(Scene::with(|scene| {
+            scene.outcome = Outcome::Done(Step::Set { replicas: 0 });
+            scene.world.pods.clear();
+        })),
+        "completed": object(Scene::with(|scene| {
+            scene.outcome = Outcome::Done(Step::Done);
+            nobody(scene);
+        })),
+        "reference-not-found": invalid(Reason::ReferenceNotFound),
+        "transform-invalid": invalid(Reason::TransformInvalid),
+        "name-conflict": outcome(Outcome::Failed { conflict: true, user: true, message: "it belongs to another".to_owned() }),
+        "unschedulable": object(Scene::with(|scene| {
+            scene.workers.clear();
+            scene.world.pods[0].unschedulable = Some("0/3 nodes are available".to_owned());
+        })),
+        "source-unavailable": crashed(Reason::SourceUnavailable, 3),
+        "authentication-failed": crashed(Reason::AuthenticationFailed, 3),
+        "crashing": crashed(Reason::Internal, 70),
+        "offset-out-of-range": crashed(Reason::OffsetOutOfRange, 5),
+        "dead-letters": object(Scene::with(|scene| scene.workers[0]["totals"]["dead"] = json!(2))),
+    });
+    insta::assert_json_snapshot!("gitops", states);
+}
