@@ -10,17 +10,22 @@ export SLUICE_CACHE CARGO_TARGET_DIR
 CARGO_DENY_VERSION := 0.20.2
 BIN := $(CARGO_TARGET_DIR)/release
 TOOLS := $(SLUICE_CACHE)/tools/bin
+IMAGE ?= localhost/sluice
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test lint generate check-generated deny mutants e2e soak
+.PHONY: help setup-build setup build demo test lint generate check-generated deny chart image mutants e2e soak
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
 	@echo "make test             all tests that need nothing but this machine"
 	@echo "make lint             format, clippy, licences and bans, generated files"
-	@echo "make generate         writes the generated files anew (crds/*.yaml)"
+	@echo "make generate         writes the generated files anew (crds/*.yaml, and the chart's copy of them)"
 	@echo "make check-generated  fails when a generated file is not what the sources say"
+	@echo "make chart            the Helm chart: rendered, compared, checked against schemas, alerts and health checks tried"
+	@echo "make chart UPDATE=1   writes its README.md and the rendered manifests anew"
+	@echo "make image            one image with both programs, as an OCI archive"
 	@echo "make mutants          breaks the rules of the ledger one by one and shows the test that notices (some minutes)"
-	@echo "make setup            fetches Kafka, two S3 servers and two readers of Parquet for the next two"
+	@echo "make setup            fetches what the chart's checks need, and Kafka, two S3 servers and two readers of Parquet for the next two"
 	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes)"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
 
@@ -28,6 +33,7 @@ setup-build:
 	@scripts/setup-build.sh
 
 setup: setup-build
+	@charts/tests/setup.sh
 	@e2e/cluster/setup.sh
 
 build: setup-build
@@ -40,7 +46,8 @@ demo: build
 test: setup-build
 	cargo test --release --workspace
 
-lint: setup-build check-generated deny
+# The chart's checks need Helm, which takes minutes to compile: they are made where `make setup` was.
+lint: setup-build check-generated deny $(if $(wildcard $(SLUICE_CACHE)/bin/helm),chart)
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 
@@ -49,6 +56,13 @@ generate: build
 
 check-generated: build
 	$(BIN)/generate-crds --check
+
+chart:
+	@charts/tests/setup.sh
+	@charts/tests/run.sh $(if $(UPDATE),--update)
+
+image: build
+	@scripts/image.sh $(BIN) $(IMAGE):$(VERSION)
 
 # The database of advisories is fetched from the network, which not every machine may do: SLUICE_ADVISORIES=1 asks for it.
 deny: $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION)
