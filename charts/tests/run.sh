@@ -60,6 +60,10 @@ sets() {
     notes --values "$values" >"$work/$name.txt"
     same "snapshots/$name.txt" "$tests/snapshots/$name.txt" "$work/$name.txt"
   done
+}
+
+# As an API server with strict field validation would look at it.
+schemas() {
   kubeconform -strict -summary -schema-location "$cache/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work"/*.yaml ||
     complain "an API server would refuse the objects above"
 }
@@ -76,9 +80,9 @@ definitions() {
   local file name missing
   for file in "$root"/crds/*.yaml; do
     name=$(basename "$file")
-    render --show-only "templates/crds/$name" >"$work/crd"
+    render --show-only "templates/crds/$name" >"$work/crd-$name"
     # The first line of the one is a comment.
-    diff <(tail -n +2 "$file") "$work/crd" >"$work/diff" || true
+    diff <(tail -n +2 "$file") "$work/crd-$name" >"$work/diff" || true
     missing=$(grep '^<' "$work/diff" || true)
     [ -z "$missing" ] || complain "templates/crds/$name does not install all of crds/$name: $missing"
     grep '^>' "$work/diff" >>"$work/definitions.txt"
@@ -95,9 +99,11 @@ readme() {
 }
 
 versions
+helm lint --quiet --strict "$chart" || complain "helm lint"
 sets
 refused
 definitions
+schemas
 readme
 [ -z "$failed" ] || exit 1
 cd "$tests"
