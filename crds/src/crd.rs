@@ -121,7 +121,7 @@ mod tests {
     fn the_chart_installs_the_definitions_and_adds_nothing_but_metadata() {
         for kind in Kind::ALL {
             let template = kind.chart_template().expect("a template");
-            assert_eq!(template.matches("include").count(), 2, "labels and annotations");
+            assert_eq!(template.matches("{{- include").count(), 2, "labels and annotations");
             let added = ["  annotations:", "  labels:"];
             let lines = template.lines().filter(|line| !added.contains(line));
             let text: String = lines.filter(|line| !line.contains("{{")).map(|line| format!("{line}\n")).collect();
