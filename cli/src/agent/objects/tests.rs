@@ -85,7 +85,7 @@ async fn api_server() -> Client {
 #[tokio::test]
 async fn the_world_of_a_namespace_is_told_once_all_kinds_are_listed() {
     let (client, context) = (api_server().await, ResolveContext::Cluster { uid: "c1".to_owned() });
-    let (tell, mut told) = watch::channel(None);
+    let (tell, mut told) = watch::channel::<Option<Arc<World>>>(None);
     let wait = async {
         told.changed().await.expect("somebody tells");
         let world = told.borrow().clone().expect("a world");
