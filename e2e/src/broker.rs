@@ -1,4 +1,4 @@
-//! Apache Kafka: one broker, which is its own controller, or a pair of brokers; each with three listeners on loopback.
+//! Apache Kafka: one broker, which is its own controller, or a pair of brokers; each with three listeners at [`host`].
 //!
 //! | listener | clients |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | TLS | with a certificate of our authority |
 //! | SASL over TLS | `alice` by SCRAM-SHA-512, `bob` by PLAIN |
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -84,17 +85,31 @@ impl Broker {
 
     /// `host:port` of the plaintext listener.
     pub fn plaintext(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.plaintext)
+        format!("{}:{}", host(), self.ports.plaintext)
     }
 
     /// `host:port` of the listener that asks for a client certificate.
     pub fn tls(&self) -> String {
-        format!("localhost:{}", self.ports.tls)
+        format!("{}:{}", named_host(), self.ports.tls)
     }
 
     /// `host:port` of the listener for users with a password.
     pub fn sasl(&self) -> String {
-        format!("localhost:{}", self.ports.sasl)
+        format!("{}:{}", named_host(), self.ports.sasl)
+    }
+
+    /// What Kafka's own tool says of a group: for each partition the committed offset, the end, and the lag between them.
+    pub async fn describe_group(&self, group: &str) -> Result<BTreeMap<i32, GroupLag>> {
+        let mut java = java(&["-Xmx128m"], &self.dir.join("log4j2.properties"))?;
+        java.arg("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand");
+        java.args(["--bootstrap-server", &self.plaintext(), "--describe", "--offsets", "--group", group]);
+        let log = self.dir.join(format!("describe-{group}.log"));
+        // Processes append to their logs.
+        fs::write(&log, "")?;
+        let status = Process::start("kafka-consumer-groups", java, &log)?.wait(START_LIMIT).await?;
+        let output = fs::read_to_string(&log)?;
+        ensure!(status.success(), "Kafka's tool cannot describe {group}: {output}");
+        GroupLag::table(&output).with_context(|| format!("of {group}: {output}"))
     }
 
     /// Starts the process and waits until it serves.
@@ -159,14 +174,14 @@ impl Broker {
         };
         let data = self.dir.join("data");
         let certificates = cache()?.join("kafka/tls");
-        let (data, certificates) = (data.display(), certificates.display());
+        let (data, certificates, host, named) = (data.display(), certificates.display(), host(), named_host());
         let pair = if copies > 1 { PAIR } else { "" };
         Ok(format!(
             "{pair}process.roles={roles}
 node.id={id}
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{plaintext},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}{listener}
-advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},TLS://localhost:{tls},SASL://localhost:{sasl}
+listeners=PLAINTEXT://{host}:{plaintext},TLS://{host}:{tls},SASL://{host}:{sasl}{listener}
+advertised.listeners=PLAINTEXT://{host}:{plaintext},TLS://{named}:{tls},SASL://{named}:{sasl}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,TLS:SSL,SASL:SASL_SSL,CONTROLLER:PLAINTEXT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
@@ -204,6 +219,43 @@ listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain
     }
 }
 
+/// What Kafka's own tool says of one partition of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupLag {
+    /// The committed offset.
+    pub committed: i64,
+    /// The end of the partition.
+    pub end: i64,
+    /// What is between them.
+    pub lag: i64,
+}
+
+impl GroupLag {
+    /// Reads the tool's table: group, topic, partition, committed, end, lag, and who has it.
+    fn table(output: &str) -> Result<BTreeMap<i32, Self>> {
+        let mut lags = BTreeMap::new();
+        for line in output.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let numbers: Vec<i64> = words.iter().skip(2).take(4).filter_map(|word| word.parse().ok()).collect();
+            if let [partition, committed, end, lag] = numbers[..] {
+                lags.insert(i32::try_from(partition)?, Self { committed, end, lag });
+            }
+        }
+        ensure!(!lags.is_empty(), "the tool shows no partition");
+        Ok(lags)
+    }
+}
+
+/// The address at which servers listen: `$SLUICE_HOST`, where the pods of a cluster must reach them, else loopback.
+pub fn host() -> String {
+    std::env::var("SLUICE_HOST").unwrap_or_else(|_| "127.0.0.1".to_owned())
+}
+
+/// The host as certificates name it. They know of loopback only; pods must be told not to look at the name.
+fn named_host() -> String {
+    std::env::var("SLUICE_HOST").unwrap_or_else(|_| "localhost".to_owned())
+}
+
 /// Where e2e/cluster/setup.sh puts things.
 pub fn cache() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("SLUICE_CACHE") {
@@ -219,7 +271,8 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     // All are held until the last one is known, so that they differ.
     let mut listeners = Vec::new();
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        // At any address, so that the port is free at each.
+        let listener = TcpListener::bind("0.0.0.0:0")?;
         *port = listener.local_addr()?.port();
         listeners.push(listener);
     }
@@ -268,4 +321,22 @@ fn cluster_id() -> String {
     let mut id: String = (0..21).map(|i| letter(i, rand::random())).collect();
     id.push('A');
     id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_the_tool_is_read_by_its_numbers() -> Result<()> {
+        let output = "
+GROUP           TOPIC   PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG  CONSUMER-ID  HOST        CLIENT-ID
+sluice.ns.job   events  0          12              15              3    rdkafka-1    /10.0.0.1   rdkafka
+sluice.ns.job   events  1          -               4               -    -            -           -
+";
+        let lags = GroupLag::table(output)?;
+        assert_eq!(lags, BTreeMap::from([(0, GroupLag { committed: 12, end: 15, lag: 3 })]));
+        assert!(GroupLag::table("Error: no such group").is_err());
+        Ok(())
+    }
 }

@@ -18,6 +18,8 @@ pub const CHECKPOINT: &str = "checkpoint";
 /// A job that keeps, of the test records, those with an id and an amount, with the partition and offset of each.
 #[derive(Debug, Clone)]
 pub struct Job {
+    /// Its namespace.
+    pub namespace: String,
     /// Name of the job.
     pub name: String,
     /// `host:port` of the broker.
@@ -38,6 +40,8 @@ pub struct Job {
     pub session_ms: Option<u32>,
     /// Further lines of `spec.source`, as in `onOffsetOutOfRange: Earliest`.
     pub source: Vec<String>,
+    /// Further lines of `spec`, as in `workers: {replicas: 2}`.
+    pub spec: Vec<String>,
     /// Percent of refused records above which the job stalls.
     pub max_percent: Option<u32>,
     /// How often a window is tried again.
@@ -58,7 +62,7 @@ impl Job {
 
     /// The consumer group of the job.
     pub fn group(&self) -> String {
-        format!("sluice.default.{}", self.name)
+        format!("sluice.{}.{}", self.namespace, self.name)
     }
 
     /// All manifests, the Secret included.
@@ -71,7 +75,8 @@ impl Job {
         write_manifests(folder, &self.name, &self.manifests())
     }
 
-    fn connections(&self) -> String {
+    /// The Secret and the two connections.
+    pub fn connections(&self) -> String {
         let Self { bootstrap, endpoint, session_ms, .. } = self;
         let session =
             session_ms.map(|ms| format!("session.timeout.ms: \"{ms}\", heartbeat.interval.ms: \"{}\"", ms / 5));
@@ -103,7 +108,8 @@ spec:
         )
     }
 
-    fn tables(&self) -> String {
+    /// The two tables.
+    pub fn tables(&self) -> String {
         let (topic, table) = (&self.topic, self.place(TABLE));
         format!(
             "apiVersion: sluice.dev/v1alpha1
@@ -139,10 +145,12 @@ spec:
         )
     }
 
-    fn streaming_job(&self) -> String {
+    /// The job itself.
+    pub fn streaming_job(&self) -> String {
         let Self { name, period, stamp, retries, .. } = self;
         let (dead, checkpoint) = (self.place(DEAD), self.place(CHECKPOINT));
         let source: String = self.source.iter().flat_map(|line| ["    ", line, "\n"]).collect();
+        let spec: String = self.spec.iter().flat_map(|line| ["  ", line, "\n"]).collect();
         let max_percent = self.max_percent.map(|percent| format!("    maxPercent: {percent}\n")).unwrap_or_default();
         format!(
             "apiVersion: sluice.dev/v1alpha1
@@ -168,7 +176,7 @@ spec:
     objectStore: {{{dead}}}
 {max_percent}  checkpoint: {{{checkpoint}}}
   retries: {{perWindow: {retries}, backoff: 1s}}
-"
+{spec}"
         )
     }
 }

@@ -10,6 +10,7 @@ pub mod bucket;
 pub mod bulk;
 pub mod cluster;
 pub mod job;
+pub mod k8s;
 pub mod kafka;
 pub mod ledger;
 pub mod load;

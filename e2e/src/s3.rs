@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tokio::net::TcpStream;
 
-use crate::broker::{cache, free_ports};
+use crate::broker::{cache, free_ports, host};
 use crate::process::{self, Process};
 
 /// The access key id of the one user: what the worker's own tests of a real server log in with.
@@ -46,7 +46,7 @@ impl S3Server {
         let data = dir.join("data");
         fs::create_dir_all(&data)?;
         let [port] = free_ports()?;
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("{}:{port}", host());
         let name = match kind {
             Kind::Versitygw => "versitygw",
             Kind::Minio => "minio",

@@ -18,6 +18,9 @@ pub const PARTITION_COLUMN: &str = "p";
 /// The column with the Kafka offset of a row, in the tables of test jobs.
 pub const OFFSET_COLUMN: &str = "o";
 
+/// The column that names the plan of a row, in the tables of test jobs.
+const STAMP_COLUMN: &str = "stamp";
+
 /// Is this a file of the table? Readers skip names that begin with a dot or an underscore, folders included.
 pub fn is_visible(key: &Key) -> bool {
     !key.parts().any(|part| part.as_ref().starts_with(['.', '_']))
@@ -52,6 +55,29 @@ pub async fn all_places(bucket: &Bucket, prefix: &str) -> Result<BTreeMap<Place,
         }
     }
     Ok(found)
+}
+
+/// All rows in the table below a prefix: the place of each, and what its column `stamp` says.
+pub async fn all_stamps(bucket: &Bucket, prefix: &str) -> Result<BTreeMap<Place, String>> {
+    let mut found = BTreeMap::new();
+    for object in bucket.list(prefix).await?.into_iter().filter(|object| is_visible(&object.location)) {
+        let content = bucket.get(&object.location).await?;
+        let rows = places(content.clone())?.into_iter().zip(stamps(content)?);
+        found.extend(rows);
+    }
+    Ok(found)
+}
+
+fn stamps(content: Bytes) -> Result<Vec<String>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [STAMP_COLUMN]);
+    let mut stamps = Vec::new();
+    for batch in builder.with_projection(mask).build()? {
+        let batch = batch?;
+        let texts = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
+        stamps.extend(texts.as_string::<i32>().iter().map(|text| text.unwrap_or_default().to_owned()));
+    }
+    Ok(stamps)
 }
 
 /// All dead letters below a prefix, in no order.
