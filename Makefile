@@ -13,7 +13,7 @@ TOOLS := $(SLUICE_CACHE)/tools/bin
 IMAGE ?= localhost/sluice
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test lint generate check-generated deny chart image mutants e2e soak
+.PHONY: help setup-build setup build demo test lint generate check-generated deny chart image mutants e2e kube soak
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -26,7 +26,8 @@ help:
 	@echo "make image            one image with both programs, as an OCI archive"
 	@echo "make mutants          breaks the rules of the ledger one by one and shows the test that notices (some minutes)"
 	@echo "make setup            fetches what the chart's checks need, and Kafka, two S3 servers and two readers of Parquet for the next two"
-	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes)"
+	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes), then make kube"
+	@echo "make kube             the promises on a cluster: brings up a real Kubernetes, runs, takes it down; or on that of KUBECONFIG"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
 
 setup-build:
@@ -87,6 +88,13 @@ WORKER_TESTS = cargo test --release --workspace --lib --no-run --message-format=
 # Several at a time, however few the cores are: most of a test is waiting for sessions, sockets and windows.
 e2e: setup build
 	SLUICE_WORKER_TESTS="$$($(WORKER_TESTS))" cargo test --release --workspace --test e2e -- --test-threads=3 --nocapture $(TEST)
+	$(if $(TEST),,$(MAKE) --no-print-directory kube)
+
+# One test alone: make kube TEST=scale. A cluster that is there needs the image under the name SLUICE_IMAGE, and must reach this
+# machine at SLUICE_HOST; see e2e/tests/kube/main.rs.
+kube: setup build $(if $(KUBECONFIG),,image)
+	$(if $(KUBECONFIG),,@e2e/cluster/kube/setup.sh)
+	@e2e/cluster/kube/with.sh cargo test --release --workspace --test kube -- --test-threads=3 --nocapture $(TEST)
 
 soak: export SLUICE_ROUNDS ?= 100
 soak: export SLUICE_KILLS ?= 1000
