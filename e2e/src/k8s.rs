@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt as _, pin_mut};
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -167,7 +168,7 @@ impl Kube {
         limit: Duration,
         done: impl Fn(&BTreeMap<String, Value>) -> bool,
     ) -> Result<BTreeMap<String, Value>> {
-        let events = watcher::watcher(self.api(kind), config);
+        let events = watcher::watcher(self.api(kind), config).default_backoff();
         pin_mut!(events);
         let mut objects = BTreeMap::new();
         let waiting = async {
@@ -190,7 +191,7 @@ impl Kube {
                     Err(_) => {}
                 }
                 if complete && done(&objects) {
-                    return Ok(());
+                    return anyhow::Ok(());
                 }
             }
             bail!("the watch of {} has ended", kind.plural)

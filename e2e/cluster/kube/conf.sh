@@ -6,6 +6,8 @@ settings() {
   cat >"$conf/containerd.toml" <<TOML
 version = 2
 root = "$state/containerd"
+# It would make a folder in /opt.
+disabled_plugins = ["io.containerd.internal.v1.opt"]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "local/pause:1"
   restrict_oom_score_adj = true

@@ -102,12 +102,8 @@ impl Stage {
     /// A topic of this many partitions, and a job that reads it, with windows of a second.
     pub async fn job(&self, partitions: i32) -> Result<(Sender, Job)> {
         let topic = self.world.topic("events", partitions).await?;
-        let job = Job {
-            namespace: self.kube.namespace().to_owned(),
-            name: "events".to_owned(),
-            // A worker in a container starts in a second; there is no reason to wait longer for one that was killed.
-            ..self.world.job(&topic)
-        };
+        let job =
+            Job { namespace: self.kube.namespace().to_owned(), name: "events".to_owned(), ..self.world.job(&topic) };
         let sender = Sender::new(&self.world.kafka(), &topic, partitions, Recipe::new(self.world.seed()))?;
         Ok((sender, job))
     }

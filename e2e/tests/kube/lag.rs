@@ -44,9 +44,10 @@ fn lag_rises_while_workers_are_held_and_falls_to_zero_after() -> Result<()> {
 #[test]
 fn the_worst_partitions_are_named() -> Result<()> {
     promise("kube_worst", async |stage| {
-        let (mut sender, mut job) = stage.job(3).await?;
-        job.spec.push("workers: {replicas: 0}".to_owned());
-        stage.kube.apply(&job.manifests()).await?;
+        let (mut sender, job) = stage.job(3).await?;
+        stage.start(&job).await?;
+        stage.kube.scale(STREAMING_JOB, &job.name, 0).await?;
+        stage.until_workers(&job, 0).await?;
         sender.set_partitions(1)?;
         sender.send(700)?;
         let what = "partition 0 is the one that is behind";
