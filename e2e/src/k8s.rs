@@ -82,7 +82,8 @@ impl Kube {
 
     /// Runs `kubectl` in this namespace, with something to read.
     pub async fn try_kubectl(&self, arguments: &[&str], input: &str) -> Result<Said> {
-        run("kubectl", &[&["--namespace", &self.namespace], arguments].concat(), input).await
+        let place = ["--namespace", self.namespace.as_str()];
+        run("kubectl", &[&place[..], arguments].concat(), input).await
     }
 
     /// `kubectl apply`.

@@ -65,7 +65,7 @@ impl Operator {
 
     /// `helm` with the namespace of the release.
     pub async fn helm(&self, arguments: &[&str]) -> Result<Said> {
-        run("helm", &[arguments, &["--namespace", NAMESPACE]].concat(), "").await
+        run("helm", &[arguments, &["--namespace", NAMESPACE][..]].concat(), "").await
     }
 
     /// Waits until all its pods are of the present template, and ready.
