@@ -10,11 +10,11 @@ use tokio::sync::OnceCell;
 use super::kinds::{DEPLOYMENT, LEASE, POD};
 use super::{Kube, Said, run};
 
-/// The namespace and the name of the release.
+/// The namespace of the release.
 pub const NAMESPACE: &str = "sluice-system";
 /// The release.
 pub const RELEASE: &str = "sluice";
-/// The Deployment, the Lease and the ServiceAccount.
+/// The name of its Deployment, its lease and its account.
 pub const NAME: &str = "sluice-operator";
 /// The pods of the operator.
 pub const PODS: &str = "app.kubernetes.io/component=operator";
