@@ -41,9 +41,9 @@ pub(super) fn client_config(kafka: &KafkaPlan, secrets: &Path, job: &str) -> Res
     Ok(config)
 }
 
-/// What librdkafka holds at most, in fetches: what is being taken and what has come meanwhile are the limit of its queue
-/// and the fetch that was allowed just below it, each; one more is under way. Around each record lie 500 bytes of its own,
-/// which for records of 250 bytes is twice their size.
+/// What librdkafka holds of one broker, in fetches: what is being taken and what has come meanwhile, each as much as the limit
+/// of its queue and the fetch that was allowed just below it, each thrice, because around a record of 250 bytes lie 500 of
+/// its own; and one fetch that is under way. Every further broker may add a fetch to each; smaller records weigh more.
 const FETCHES_IN_MEMORY: u64 = 2 * 2 * 3 + 1;
 
 /// Properties of the reader, a member of the group, for which librdkafka holds about `prefetch` bytes.

@@ -96,13 +96,14 @@ def prepare(mutants):
         applied = git("apply", "--recount", "-C0", str(mutant.path), cwd=fresh)
         if applied.returncode:
             broken[mutant.name] = applied.stderr.strip().replace("error: ", "")
-    for crate in set().union(*(mutant.crates for mutant in mutants)):
+    crates = set().union(*(mutant.crates for mutant in mutants))
+    for crate in crates:
         (fresh / crate / "src/mutant.rs").write_text(SWITCH)
         with open(fresh / crate / "src/lib.rs", "a") as library:
             library.write("\npub mod mutant;\n")
     take_over(fresh)
     # The target directory is shared: what another tree has compiled since would count as newer than the switches.
-    for crate in set().union(*(mutant.crates for mutant in mutants)):
+    for crate in crates:
         (TREE / crate / "src/lib.rs").touch()
     return broken
 
