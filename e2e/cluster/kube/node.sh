@@ -13,6 +13,15 @@ start() {
 }
 
 # Container runtime and kubelet keep some things at fixed places. Those of this machine must not be touched.
+# keep NAME ARGUMENTS…: starts it again whenever it ends, as a service manager does on a real node.
+keep() {
+  while :; do
+    "$@" >>"$log/$1.log" 2>&1 </dev/null || true
+    echo "$1 has ended and is started again" >>"$log/node.log"
+    sleep 0.5
+  done &
+}
+
 own_folders() {
   mount --make-rshared /
   local folder
@@ -58,7 +67,7 @@ control_plane() {
 }
 
 node() {
-  start kubelet --config="$conf/kubelet.yaml" --kubeconfig="$conf/kubelet.conf" --root-dir="$state/kubelet" \
+  keep kubelet --config="$conf/kubelet.yaml" --kubeconfig="$conf/kubelet.conf" --root-dir="$state/kubelet" \
     --hostname-override="$name" --node-ip="$node"
   start kube-proxy --config="$conf/kube-proxy.yaml"
   kubectl --kubeconfig "$conf/admin.conf" apply -f "$conf/base.yaml" >>"$log/kubectl.log" 2>&1

@@ -73,7 +73,8 @@ if ! alive; then
   until_ok 120 "a node that is ready" node_is_ready
   until_ok 60 "the default ServiceAccount" kubectl get serviceaccount default
   inside ctr --namespace k8s.io images import "$parts/pause.tar" >>"$log/images.log"
-  echo "export KUBECONFIG=$KUBECONFIG SLUICE_HOST=$host PATH=$parts/bin:$cache/bin:\$PATH" >"$state/env"
+  # By this word tests recognise the kubelet among the processes of this machine.
+  echo "export KUBECONFIG=$KUBECONFIG SLUICE_HOST=$host SLUICE_KUBELET=--hostname-override=$name PATH=$parts/bin:$cache/bin:\$PATH" >"$state/env"
 fi
 [ ! -f "$cache/image/sluice.tar" ] || "$here/load.sh"
 cat "$state/env"

@@ -10,7 +10,7 @@ use serde_json::Value;
 use sluice_e2e::job::Job;
 use sluice_e2e::k8s::kinds::POD;
 use sluice_e2e::k8s::stage::{Stage, is_running, promise, promise_alone};
-use sluice_e2e::k8s::{is_ready, operator};
+use sluice_e2e::k8s::{is_ready, operator, run};
 use sluice_e2e::load::Load;
 
 /// How long the leader's sudden death may be felt: the lease, and what a busy machine adds.
@@ -92,6 +92,47 @@ fn a_killed_operator_stops_no_data_and_comes_back() -> Result<()> {
         eprintln!("kube_kill_operator: the image is {}", operator::image()?);
         Ok(())
     })
+}
+
+#[test]
+fn a_killed_kubelet_restarts_no_worker_and_starts_new_ones_when_it_is_back() -> Result<()> {
+    promise_alone("kube_kill_kubelet", async |stage| {
+        let Ok(word) = std::env::var("SLUICE_KUBELET") else {
+            eprintln!("kube_kill_kubelet: not tried: the kubelets of this cluster are not processes of this machine");
+            return Ok(());
+        };
+        let (sender, job) = stage.job(4).await?;
+        let (load, watcher) = (Load::start(sender, 300), stage.world.watch(&job));
+        stage.start(&job).await?;
+        let before = restarts(&stage, &job).await?;
+        let killed = kubelet(&word)?.context("there is no kubelet")?;
+        run("kill", &["-KILL", &killed.to_string()], "").await?;
+        goes_on(&stage, &job).await?;
+        // Only a kubelet can start the second worker.
+        stage.change(&job, serde_json::json!({"workers": {"replicas": 2}})).await?;
+        stage.until_workers(&job, 2).await?;
+        ensure!(kubelet(&word)?.is_some_and(|now| now != killed), "the kubelet was not restarted");
+        let (_, book) = load.stop().await?;
+        stage.judge(&job, &book).await?;
+        watcher.finish().await?;
+        let after = restarts(&stage, &job).await?;
+        ensure!(after[0] == before[0], "the worker was restarted: {before:?}, then {after:?}");
+        Ok(())
+    })
+}
+
+/// The process of the kubelet that was started with this word.
+fn kubelet(word: &str) -> Result<Option<u32>> {
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // It may end while it is looked at.
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split('\0');
+        if words.next().is_some_and(|program| program.ends_with("kubelet")) && words.any(|found| found == word) {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 /// Records that are sent after this moment are committed.
