@@ -19,7 +19,7 @@ help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
 	@echo "make test             all tests that need nothing but this machine"
 	@echo "make lint             format, clippy, licences and bans, generated files"
-	@echo "make generate         writes the generated files anew (crds/*.yaml, and the chart's copy of them)"
+	@echo "make generate         writes the generated files anew (crds/*.yaml, the chart's copy of them, docs/reference)"
 	@echo "make check-generated  fails when a generated file is not what the sources say"
 	@echo "make chart            the Helm chart: rendered, compared, checked against schemas, alerts and health checks tried"
 	@echo "make chart UPDATE=1   writes its README.md and the rendered manifests anew"

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::SecretFile;
-use crate::reference;
+use crate::reference::{self, is_secret_key, is_secret_name};
 use crate::units::Duration;
 
 /// One endpoint: exactly one of `kafka` and `s3`.
@@ -51,18 +51,19 @@ pub struct ConnectionSpec {
     /// Example: `{region: eu-central-1}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Connection>,
-    /// How often the connection is tested besides after each change of the spec or of its secrets.
+    /// How often the connection is tested besides after each change of the spec or of its secrets. Example: `{period: 1m}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
 }
 
 impl ConnectionSpec {
-    /// The files of Secrets that this connection names, whatever a release makes of them.
+    /// The files of Secrets that this connection names, whatever a release makes of them. What can be no name is left out: a volume with it
+    /// would be refused as a whole, and with it the pod of all other connections.
     pub fn secret_files(&self) -> BTreeSet<SecretFile> {
         let mut files = BTreeSet::new();
         let mut add = |secret: &str, keys: &[&str]| {
-            let file = |key: &&str| SecretFile { secret_name: secret.to_owned(), key: (*key).to_owned() };
-            files.extend(keys.iter().map(file));
+            let keys = keys.iter().filter(|key| is_secret_name(secret) && is_secret_key(key));
+            files.extend(keys.map(|key| SecretFile { secret_name: secret.to_owned(), key: (*key).to_owned() }));
         };
         let kafka = self.kafka.as_ref();
         let s3 = self.s3.as_ref();
@@ -110,11 +111,12 @@ pub struct Probe {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = {"observedGeneration": -1}))]
 pub struct ConnectionStatus {
-    /// The `metadata.generation` that this status is about; -1: nobody looked yet.
+    /// The `metadata.generation` that this status is about; -1: nobody looked yet. Example: `3`
     #[serde(default = "reference::nobody_looked")]
     pub observed_generation: i64,
     /// `Ready`, with the cause as its reason (`Connected`, `SecretNotFound`, `Unreachable`, `CertificateInvalid`,
     /// `AuthenticationFailed`, `AuthorizationFailed`, `ConditionalWritesUnsupported`) and the server's own words as its message.
+    /// Example: `[{type: Ready, status: "False", reason: Unreachable, message: "connection refused", lastTransitionTime: "2026-01-31T10:15:00Z"}]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "reference::conditions")]
     pub conditions: Vec<Condition>,
@@ -124,13 +126,14 @@ pub struct ConnectionStatus {
     /// What is known of the S3 endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3: Option<S3Findings>,
-    /// When the first of the certificates concerned expires.
+    /// When the first of the certificates concerned expires. Example: `2026-12-31T23:59:59Z`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_expiry: Option<Time>,
-    /// When the connection was last tested.
+    /// When the connection was last tested. Example: `2026-01-31T10:15:00Z`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
     /// The tables and jobs that name this connection, as `Kind/name`, at most 50.
+    /// Example: `[DataCatalogTable/transactions, StreamingJob/transactions]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub used_by: Vec<String>,
@@ -140,10 +143,10 @@ pub struct ConnectionStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaFindings {
-    /// The id of the cluster, as the brokers tell it.
+    /// The id of the cluster, as the brokers tell it. Example: `MkU3OEVBNTcwNTJENDM2Qg`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// The number of brokers.
+    /// The number of brokers. Example: `3`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brokers: Option<i64>,
     /// The time of one metadata request and its answer. Example: `12ms`
@@ -155,10 +158,10 @@ pub struct KafkaFindings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct S3Findings {
-    /// Does the endpoint refuse a second create of the same key? Exactly once needs it.
+    /// Does the endpoint refuse a second create of the same key? Exactly once needs it. Example: `true`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditional_writes: Option<bool>,
-    /// Do multipart uploads work?
+    /// Do multipart uploads work? Example: `true`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multipart: Option<bool>,
     /// How far the endpoint's clock is from ours, without its direction. Signatures fail from 15m on. Example: `150ms`
@@ -197,5 +200,8 @@ kafka:
         assert_eq!(login(&format!("{{type: aws-msk-iam, region: r, credentials: {keys}}}")), ["s/i", "s/k"]);
         assert_eq!(files(&format!("s3: {{region: r, credentials: {keys}}}")), ["s/i", "s/k"]);
         assert_eq!(files("s3: {region: r}"), Vec::<String>::new());
+        let wrong = "s3: {region: r, credentials: {secretName: s, accessKeyId: ../../i, secretAccessKey: k}}";
+        assert_eq!(files(wrong), ["s/k"], "a path is no key");
+        assert_eq!(files(&wrong.replace("secretName: s", "secretName: ../s")), Vec::<String>::new());
     }
 }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{LocalRef, ObjectStoreLocation};
-use crate::types::HiveType;
+use crate::types::ColumnType;
 use crate::units::{Duration, Size};
 
 /// A table: columns, a format and a location.
@@ -55,11 +55,12 @@ pub struct DataCatalogTableSpec {
     #[schemars(length(min = 1, max = 128))]
     pub database: String,
     /// Where the data is: exactly one of `kafka` and `objectStore`.
+    /// Example: `{kafka: {connectionRef: {name: onprem}, topic: transactions}}`
     pub location: TableLocation,
     /// How the data is written: exactly one of `json`, `avro`, `csv`, `xml` and `parquet`. Example: `{json: {}}`
     pub format: Format,
     /// How the files of a folder make up a table: `None` (every file in the folder belongs to it, as in Hive), `Iceberg` or `Delta`.
-    /// Default: `None`. The others are not supported yet.
+    /// Default: `None`. The others are not supported yet. Example: `None`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_format: Option<TableFormat>,
     /// The columns, in order. Names keep their case, everywhere. Columns of a topic that are not named here are not read. A sink without
@@ -74,14 +75,14 @@ pub struct DataCatalogTableSpec {
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub partition_keys: Option<Vec<PartitionKey>>,
     /// Find the columns of a topic by looking at some of its records; they are published in status. Default: `{mode: Disabled}`.
-    /// The other modes are not supported yet.
+    /// The other modes are not supported yet. Example: `{mode: Disabled}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_detection: Option<SchemaDetection>,
     /// What becomes of a field of a record that is no declared column: `Ignore` (it is not read), `Capture` (it goes into the column
-    /// `_extra`) or `AddColumn`. Default: `Ignore`. The others are not supported yet.
+    /// `_extra`) or `AddColumn`. Default: `Ignore`. The others are not supported yet. Example: `Ignore`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_new_field: Option<OnNewField>,
-    /// Join small files into larger ones. Default: files stay as they were written. Not supported yet.
+    /// Join small files into larger ones. Default: files stay as they were written. Not supported yet. Example: `{targetFileSize: 256Mi}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compaction: Option<Compaction>,
 }
@@ -124,8 +125,9 @@ pub struct Column {
     /// date, timestamp (an instant in UTC, microseconds), `timestamp_ntz`, `array<…>`, `map<…,…>`, `struct<name:type,…>`. A value that does
     /// not fit without loss makes its record a dead letter. Example: `array<struct<sku:string,qty:int>>`
     #[serde(rename = "type")]
-    pub type_: HiveType,
+    pub type_: ColumnType,
     /// May the value be missing or null? A record with a null in a column with `nullable: false` becomes a dead letter. Default: true.
+    /// Example: `false`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nullable: Option<bool>,
     /// A note for people. Example: `Unix epoch milliseconds`
@@ -143,7 +145,7 @@ pub struct PartitionKey {
     pub name: String,
     /// One of string, tinyint, smallint, int, bigint, date and boolean: types whose values have one spelling. Example: `date`
     #[serde(rename = "type")]
-    pub type_: HiveType,
+    pub type_: ColumnType,
     /// A note for people. Example: `day of the event, UTC`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -166,7 +168,7 @@ pub enum TableFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SchemaDetection {
-    /// `Disabled`, `Once` (when the table is made) or `Continuous` (again and again, with drift shown in status).
+    /// `Disabled`, `Once` (when the table is made) or `Continuous` (again and again, with drift shown in status). Example: `Once`
     pub mode: SchemaDetectionMode,
 }
 
@@ -198,13 +200,13 @@ pub enum OnNewField {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Compaction {
-    /// The size that files should have, as a quantity of bytes. Default: 128Mi, which readers like.
+    /// The size that files should have, as a quantity of bytes. Default: 128Mi, which readers like. Example: `256Mi`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_file_size: Option<Size>,
-    /// A folder is compacted when it got no file for this long. Default: 1h.
+    /// A folder is compacted when it got no file for this long. Default: 1h. Example: `2h`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_period: Option<Duration>,
-    /// Replaced files are kept this long, for queries that still read them. Default: 24h.
+    /// Replaced files are kept this long, for queries that still read them. Default: 24h. Example: `48h`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_replaced: Option<Duration>,
 }

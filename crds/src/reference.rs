@@ -68,10 +68,10 @@ pub struct ObjectStoreLocation {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateRef {
     /// Name of a Secret in this namespace. Example: `corp-ca`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_name")]
     pub secret_name: String,
     /// Key inside of the Secret that holds the PEM text. Example: `ca.crt`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub certificate: String,
 }
 
@@ -80,13 +80,13 @@ pub struct CertificateRef {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateAndKeyRef {
     /// Name of a Secret in this namespace. Example: `etl-client`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_name")]
     pub secret_name: String,
     /// Key inside of the Secret that holds the certificate chain in PEM. Example: `tls.crt`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub certificate: String,
     /// Key inside of the Secret that holds the private key in PEM. Example: `tls.key`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub key: String,
 }
 
@@ -95,10 +95,10 @@ pub struct CertificateAndKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct PasswordRef {
     /// Name of a Secret in this namespace. Example: `etl-user`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_name")]
     pub secret_name: String,
     /// Key inside of the Secret that holds the password. This is the name of the key, not the password. Example: `password`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub password: String,
 }
 
@@ -107,10 +107,10 @@ pub struct PasswordRef {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of a Secret in this namespace. Example: `etl-oauth`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_name")]
     pub secret_name: String,
     /// Key inside of the Secret that holds the value. Example: `clientSecret`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub key: String,
 }
 
@@ -119,13 +119,13 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {
     /// Name of a Secret in this namespace. Example: `lake`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_name")]
     pub secret_name: String,
     /// Key inside of the Secret that holds the access key id. Example: `accessKeyId`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub access_key_id: String,
     /// Key inside of the Secret that holds the secret access key. Example: `secretAccessKey`
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "secret_key")]
     pub secret_access_key: String,
 }
 
@@ -139,9 +139,58 @@ pub struct Tls {
     #[schemars(length(max = 16))]
     pub trusted_certificates: Option<Vec<CertificateRef>>,
     /// Compare the server's name with the names in its certificate. Default: true, because without it anybody with any trusted
-    /// certificate can be the server. Set it to false only for a server whose certificate cannot be corrected.
+    /// certificate can be the server. Set it to false only for a server whose certificate cannot be corrected. Example: `true`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname_verification: Option<bool>,
+}
+
+/// The name of a Secret: a DNS subdomain, as for most objects.
+fn secret_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_NAME,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+            "message": "this is no name of a Secret, which has small letters, digits, hyphens and dots, and begins and ends with a \
+                letter or a digit: write the name as kubectl get secrets shows it",
+        }],
+    })
+}
+
+/// The name of a key in a Secret.
+fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGEST_NAME,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')",
+            "message": "this is no key of a Secret, which has letters, digits, hyphens, underscores and dots, and does not begin with \
+                two dots: write the name of the key as kubectl describe secret shows it, and not its value",
+        }],
+    })
+}
+
+/// Names and keys of Secrets in Kubernetes have at most so many characters.
+const LONGEST_NAME: usize = 253;
+
+/// Can a Secret have this name? The same as its rule in the schema, for objects that passed by no schema.
+pub fn is_secret_name(name: &str) -> bool {
+    let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let label = |label: &str| {
+        let bytes = label.as_bytes();
+        let ends = bytes.first().is_some_and(edge) && bytes.last().is_some_and(edge);
+        ends && bytes.iter().all(|byte| edge(byte) || *byte == b'-')
+    };
+    name.len() <= LONGEST_NAME && name.split('.').all(label)
+}
+
+/// Can a key of a Secret have this name? The same as its rule in the schema.
+pub fn is_secret_key(key: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let length = (1..=LONGEST_NAME).contains(&key.len());
+    length && key.bytes().all(legal) && key != "." && !key.starts_with("..")
 }
 
 /// `status.observedGeneration` of an object at which nobody looked yet.
@@ -154,10 +203,25 @@ pub(crate) fn words_only(schema: &mut Schema) {
     schema.remove("description");
 }
 
+/// The members of a condition. What Kubernetes says of them is for those who write conditions.
+const CONDITION: [(&str, &str); 6] = [
+    ("type", "Which aspect it is. Example: `Ready`"),
+    ("status", "`True`, `False` or `Unknown`. Example: `False`"),
+    ("reason", "Why, as one word that stays the same in later releases. Example: `SinkUnavailable`"),
+    ("message", "Why, in words for people. Example: `2 of 2 workers own all 12 partitions`"),
+    ("lastTransitionTime", "Since when the status is what it is. Example: `2026-01-31T10:15:00Z`"),
+    ("observedGeneration", "The `metadata.generation` that this condition is about. Example: `7`"),
+];
+
 /// Conditions, as a map by type.
 pub(crate) fn conditions(generator: &mut SchemaGenerator) -> Schema {
     let mut item = Condition::json_schema(generator);
     item.insert("description".to_owned(), "One aspect of the state of the resource.".into());
+    for (name, description) in CONDITION {
+        if let Some(property) = item.pointer_mut(&format!("/properties/{name}")) {
+            property["description"] = description.into();
+        }
+    }
     json_schema!({
         "type": "array",
         "maxItems": 32,

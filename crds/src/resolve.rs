@@ -7,6 +7,7 @@
 mod alone;
 mod error;
 mod kafka;
+mod secret;
 mod store;
 mod table;
 #[cfg(test)]

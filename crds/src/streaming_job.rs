@@ -63,14 +63,15 @@ use crate::units::{Duration, Size};
 )]
 pub struct StreamingJobSpec {
     /// Stop the job without losing its place: the open window is committed, then all workers leave. With `false` again it goes on exactly
-    /// there. Default: false.
+    /// there. Default: false. Example: `true`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// `Continuous` (runs until it is suspended or deleted) or `UntilCaughtUp` (reads to the end offsets that it saw at the start, then
-    /// completes). Default: `Continuous`.
+    /// completes). Default: `Continuous`. Example: `UntilCaughtUp`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// Start runs of mode `UntilCaughtUp` at these times; never two at once. Not supported yet.
+    /// Example: `{cron: "15 3 * * *", timeZone: Europe/Berlin}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
     /// A run that takes longer is stopped and marked as failed with the reason `TimedOut`. Default: none. Not supported yet.
@@ -81,9 +82,9 @@ pub struct StreamingJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "optional_texts")]
     pub parameters: Option<Texts>,
-    /// What is read: a table with a `kafka` location.
+    /// What is read: a table with a `kafka` location. Example: `{tableRef: {name: transactions-raw}}`
     pub source: JobSource,
-    /// When a batch is closed. Default: after 100s.
+    /// When a batch is closed. Default: after 100s. Example: `{period: 5m, maxRecords: 1000000}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
     /// What is done to the records, step by step, in order; one member for each step. Default: nothing.
@@ -91,31 +92,33 @@ pub struct StreamingJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub transforms: Option<Vec<Step>>,
-    /// Where rows go: a table with an `objectStore` location.
+    /// Where rows go: a table with an `objectStore` location. Example: `{tableRef: {name: transactions}}`
     pub sink: JobSink,
     /// Where a record goes that cannot be decoded, transformed or written, together with the reason. Default: none; such a record stops
-    /// the job.
+    /// the job. Example: `{objectStore: {url: "s3://lake/dead-letter/transactions/", connectionRef: {name: lake}}, maxPercent: 5}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
     /// Where the job keeps its place: the ledger of what was read and written. Default: beside the sink, as
     /// `<parent of the sink's url>/_sluice/<namespace>.<name>/`, with the sink's connection. Needed when the sink is a topic or is at the
     /// root of a bucket. Do not change it while the job has data to go on from.
+    /// Example: `{url: "s3://lake/checkpoints/transactions/", connectionRef: {name: lake}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<ObjectStoreLocation>,
-    /// How often a failing window is tried again. Default: three times, from 10s on.
+    /// How often a failing window is tried again. Default: three times, from 10s on. Example: `{perWindow: 5, backoff: 30s}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
-    /// How many workers there are, and what they get. Default: one worker.
+    /// How many workers there are, and what they get. Default: one worker. Example: `{replicas: 2, resources: {limits: {memory: 512Mi}}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<Workers>,
     /// Let the lag decide on the number of workers. Excludes `workers.replicas`. Not supported yet.
+    /// Example: `{minReplicas: 1, maxReplicas: 12}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
     /// Read again from an earlier (or go to a later) place; done once for each nonce. Not supported yet.
     /// Example: `{nonce: 1, from: {type: Timestamp, time: "2026-01-31T00:00:00Z"}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
-    /// Change this number to restart all workers, one after the other. It changes nothing else. Default: 0.
+    /// Change this number to restart all workers, one after the other. It changes nothing else. Default: 0. Example: `1`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub restart_nonce: Option<i64>,
@@ -132,7 +135,7 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// How late a run may still start, when the run before it took longer or the operator was away. Default: 10m.
+    /// How late a run may still start, when the run before it took longer or the operator was away. Default: 10m. Example: `30m`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starting_deadline: Option<Duration>,
 }
@@ -147,7 +150,7 @@ pub struct Window {
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('12h')")
         .message("window.period must be from 1s to 12h"))]
     pub period: Option<Duration>,
-    /// Close the window after so many records of one worker. Default: no limit.
+    /// Close the window after so many records of one worker. Default: no limit. Example: `1000000`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_i64))]
     pub max_records: Option<i64>,
@@ -166,6 +169,7 @@ pub struct JobSink {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_ref: Option<LocalRef>,
     /// The spec of a DataCatalogTable, written here: for a table that is nobody else's.
+    /// Example: `{database: payments, location: {objectStore: {url: "s3://lake/payments/transactions/", connectionRef: {name: lake}}}, format: {parquet: {}}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<DataCatalogTableSpec>,
 }
@@ -188,11 +192,11 @@ pub struct DeadLetter {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retries {
-    /// Tries after the first one; then the job stalls with the reason `RetriesExhausted`. Default: 3.
+    /// Tries after the first one; then the job stalls with the reason `RetriesExhausted`. Default: 3. Example: `5`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub per_window: Option<i32>,
-    /// The wait before the first retry. It doubles for each further one, up to five minutes. Default: 10s.
+    /// The wait before the first retry. It doubles for each further one, up to five minutes. Default: 10s. Example: `30s`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Duration>,
 }
@@ -204,6 +208,6 @@ pub struct Replay {
     /// A number that is higher than that of the replay before. A replay is done once for each nonce. Example: `1`
     #[schemars(range(min = 1))]
     pub nonce: i64,
-    /// Where all partitions go on.
+    /// Where all partitions go on. Example: `{type: Earliest}`
     pub from: StartPositionSpec,
 }

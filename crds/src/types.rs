@@ -1,8 +1,12 @@
 //! Column types, in the DDL of Hive and Spark: `bigint`, `decimal(12,2)`, `array<struct<sku:string,qty:int>>`.
+//!
+//! A plan has a [`HiveType`], which is right. A resource has a [`ColumnType`], which may be any text.
 
-use std::borrow::Cow;
+mod declared;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+pub use declared::ColumnType;
+pub(crate) use declared::RULE_MESSAGE;
+
 use serde::{Deserialize, Serialize};
 
 /// The type of a column. Prints and parses as Hive DDL; the names of struct members keep their case.
@@ -116,27 +120,6 @@ impl std::str::FromStr for HiveType {
             return Err(parser.error("something follows the type"));
         }
         Ok(hive)
-    }
-}
-
-impl JsonSchema for HiveType {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "HiveType".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A column type in the DDL of Hive and Spark: boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s), \
-                string, binary, date, timestamp (an instant in UTC, microseconds), timestamp_ntz (a wall-clock time), array<type>, \
-                map<key,value>, struct<name:type,...>. Example: array<struct<sku:string,qty:int>>",
-            "type": "string",
-            "minLength": 3,
-            "maxLength": 8192,
-        })
     }
 }
 

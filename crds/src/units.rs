@@ -2,6 +2,9 @@
 //!
 //! Durations are those of the Gateway API: hours, minutes, seconds and milliseconds, in this order. Sizes and cpus are
 //! Kubernetes quantities. A value prints in the largest unit that says it exactly, and what is printed parses to itself.
+//!
+//! What the schema of a unit lets in can be read: one number in one object must not make a list of all of them unreadable. So large
+//! quantities are cut to the largest that there is, as Kubernetes does it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -41,7 +44,7 @@ pub enum UnitError {
     },
 }
 
-/// A span of time, in whole milliseconds, at most 99999 hours.
+/// A span of time, in whole milliseconds, of at most five digits for each unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(StdDuration);
 
@@ -49,7 +52,8 @@ pub struct Duration(StdDuration);
 const DURATION_UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 /// The Gateway API bounds each number to five digits.
 const MAX_NUMBER: u64 = 99_999;
-const DURATION_PATTERN: &str = "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$";
+/// What the schema says of a duration, and by which a duration is known.
+pub(crate) const DURATION_PATTERN: &str = "^([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,5}ms)?$";
 
 impl Duration {
     /// So many seconds, at most 99999 hours.
@@ -86,9 +90,10 @@ impl fmt::Display for Duration {
         }
         let mut rest = millis;
         for (name, unit) in DURATION_UNITS {
-            if rest >= unit {
-                write!(f, "{}{name}", rest / unit)?;
-                rest %= unit;
+            let number = (rest / unit).min(MAX_NUMBER);
+            if number > 0 {
+                write!(f, "{number}{name}")?;
+                rest -= number * unit;
             }
         }
         Ok(())
@@ -122,9 +127,6 @@ impl FromStr for Duration {
             let number = number.parse().ok().filter(|number: &u64| *number <= MAX_NUMBER);
             millis += number.ok_or_else(|| error("a number has more than five digits"))? * unit;
             rest = &tail[name.len()..];
-        }
-        if millis > MAX_NUMBER * DURATION_UNITS[0].1 {
-            return Err(error("it is longer than 99999h"));
         }
         Ok(Self(StdDuration::from_millis(millis)))
     }
@@ -175,9 +177,11 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 ];
 /// Kubernetes keeps quantities of whole units in an `int64`.
 const MAX_SIZE: u64 = i64::MAX as u64;
+/// Digits behind the point that are counted: of the largest unit, the next one is a thousandth of a byte.
+const MAX_FRACTION: usize = 18;
 
 impl Size {
-    /// So many bytes, at most 8 EiB.
+    /// So many bytes, at most 8 EiB: more is cut to that.
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(if bytes > MAX_SIZE { MAX_SIZE } else { bytes })
     }
@@ -214,33 +218,34 @@ impl FromStr for Size {
             None if suffix.is_empty() => 1,
             None => return Err(error("suffixes are k, M, G, T, P and Ki, Mi, Gi, Ti, Pi")),
         };
-        decimal(number, unit).filter(|bytes| *bytes <= MAX_SIZE).map(Self).ok_or_else(|| {
-            error(if number.is_empty() { "the number is missing" } else { "the number must be positive, below 8 EiB" })
+        decimal(number, unit).map(Self::from_bytes).ok_or_else(|| {
+            error(if number.is_empty() { "the number is missing" } else { "a positive number is expected" })
         })
     }
 }
 
-/// `number × unit`, rounded up; `None` when it is not a plain decimal number or too large.
+/// `number × unit`, rounded up, and cut to what a `u64` holds; `None` when it is not a plain decimal number.
 fn decimal(number: &str, unit: u64) -> Option<u64> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |text: &str| text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty()
-        || number.ends_with('.')
-        || whole.len() > 19
-        || !whole.bytes().all(|b| b.is_ascii_digit())
-        || !digits(fraction)
-    {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
         return None;
     }
-    let whole = whole.parse::<u128>().ok()? * u128::from(unit);
-    let scale = 10u128.pow(fraction.len() as u32);
-    let fraction = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? };
-    u64::try_from(whole + (fraction * u128::from(unit)).div_ceil(scale)).ok()
+    // Digits that do not matter any more count as one: the smallest unit is rounded up in any case.
+    let (near, far) = fraction.split_at(fraction.len().min(MAX_FRACTION));
+    let more = u128::from(far.bytes().any(|digit| digit != b'0'));
+    let fraction = (near.parse::<u128>().ok()? + more) * u128::from(unit);
+    let whole = whole.parse().unwrap_or(u128::MAX).saturating_mul(u128::from(unit));
+    let sum = whole.saturating_add(fraction.div_ceil(10u128.pow(near.len() as u32)));
+    Some(u64::try_from(sum).unwrap_or(u64::MAX))
 }
 
-/// A number of cpus in thousandths, written as a Kubernetes quantity (`1`, `500m`, `1.5`).
+/// A number of cpus in thousandths, written as a Kubernetes quantity (`1`, `500m`, `1.5`), at most a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpu(u64);
+
+/// More than any node has.
+const MAX_CPU: u64 = 1_000_000_000;
 
 impl Cpu {
     /// The number of thousandths of a cpu.
@@ -261,8 +266,7 @@ impl FromStr for Cpu {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let (number, unit) = text.strip_suffix('m').map_or((text, 1000), |number| (number, 1));
         decimal(number, unit)
-            .filter(|millis| *millis <= 1_000_000_000)
-            .map(Self)
+            .map(|millis| Self(millis.min(MAX_CPU)))
             .ok_or_else(|| UnitError::Cpu { text: text.to_owned(), problem: "a positive number is expected" })
     }
 }
@@ -318,7 +322,7 @@ macro_rules! quantity {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"x-kubernetes-int-or-string": true, "maxLength": 38, "pattern": $pattern})
+                json_schema!({"x-kubernetes-int-or-string": true, "minimum": 0, "maxLength": 38, "pattern": $pattern})
             }
         }
     };
@@ -334,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_duration_prints_and_parses_to_itself(millis in 0..=MAX_NUMBER * 3_600_000) {
+        fn a_duration_prints_and_parses_to_itself(millis in 0..=MAX_NUMBER * 3_661_001) {
             let duration = Duration(StdDuration::from_millis(millis));
             prop_assert_eq!(duration.to_string().parse(), Ok(duration));
         }
@@ -374,6 +378,7 @@ mod tests {
             ("60m", 3_600_000, "1h"),
             ("1h0m1s1ms", 3_601_001, "1h1s1ms"),
             ("99999h", 359_996_400_000, "99999h"),
+            ("99999h99999m99999s99999ms", 366_096_438_999, "99999h99999m99999s99999ms"),
         ] {
             let duration: Duration = text.parse().expect(text);
             assert_eq!((duration.get().as_millis(), duration.to_string()), (millis, printed.to_owned()), "{text}");
@@ -393,7 +398,6 @@ mod tests {
             ("1.5h", "the unit"),
             ("-5s", "a number with a unit"),
             ("100000s", "more than five digits"),
-            ("99999h1s", "longer than 99999h"),
         ] {
             let error = text.parse::<Duration>().expect_err(text).to_string();
             assert!(error.contains(part) && error.ends_with("examples: 100s, 5m, 1h30m, 500ms"), "{text}: {error}");
@@ -410,11 +414,15 @@ mod tests {
             ("1.5Gi", 1_610_612_736, "1536Mi"),
             ("0.1Ki", 103, "103"),
             ("0", 0, "0"),
+            ("0.0000000000000000000001Pi", 1, "1"),
+            ("9223372036854775808", MAX_SIZE, "9223372036854775807"),
+            ("99999Pi", MAX_SIZE, "9223372036854775807"),
+            ("99999999999999999999999999999999999999", MAX_SIZE, "9223372036854775807"),
         ] {
             let size: Size = text.parse().expect(text);
             assert_eq!((size.bytes(), size.to_string()), (bytes, printed.to_owned()), "{text}");
         }
-        for text in ["", "Mi", "-1", "128MB", "1e3", "12 Mi", "1.", "9223372036854775808", "99999Pi"] {
+        for text in ["", "Mi", "-1", "128MB", "1e3", "12 Mi", "1.", ".5", "1.2.3"] {
             assert!(text.parse::<Size>().expect_err(text).to_string().contains("examples: 128Mi"), "{text}");
         }
     }
@@ -425,6 +433,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Cpu>("2").expect("cpus").millis(), 2000);
         assert_eq!(serde_json::from_str::<Cpu>("1.5").expect("cpus").millis(), 1500);
         assert_eq!(serde_json::from_str::<Cpu>("\"250m\"").expect("cpus").to_string(), "250m");
+        assert_eq!(serde_json::from_str::<Cpu>("9223372036854775807").expect("cpus").millis(), MAX_CPU);
         assert!(serde_json::from_str::<Size>("-1").is_err());
     }
 }

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use kube::core::cel::Validator;
 use serde_json::Value;
 use sluice_crds::crd::Kind;
 use sluice_crds::manifest::parse;
+use sluice_crds::reference::{is_secret_key, is_secret_name};
 use sluice_crds::streaming_job::StreamingJob;
 
 const KAFKA: &str = "kafka: {bootstrapServers: ['k:9092']";
@@ -18,6 +20,7 @@ const JOB: &str = "{source: {tableRef: {name: a}}, sink: {tableRef: {name: b}}";
 /// Kind, a spec that passes, a spec that breaks one rule only, and a part of that rule's message.
 fn table() -> Vec<(Kind, String, String, &'static str)> {
     let mut cases = connections();
+    cases.extend(secrets());
     cases.extend(tables());
     cases.extend(jobs());
     cases
@@ -73,6 +76,18 @@ fn connections() -> Vec<(Kind, String, String, &'static str)> {
             s3("region: r, encryption: {type: SSE-S3, keyId: k}"),
             "keyId belongs to type SSE-KMS",
         ),
+    ]
+    .map(|(good, bad, message)| (Kind::Connection, good, bad, message))
+    .into()
+}
+
+fn secrets() -> Vec<(Kind, String, String, &'static str)> {
+    let s3 = |name: &str, key: &str| {
+        format!("{{s3: {{region: r, credentials: {{secretName: {name}, accessKeyId: a, secretAccessKey: {key}}}}}}}")
+    };
+    [
+        (s3("a.b-1", "b"), s3("../a", "b"), "this is no name of a Secret"),
+        (s3("a", ".b_C-1.d"), s3("a", "../b"), "this is no key of a Secret"),
     ]
     .map(|(good, bad, message)| (Kind::Connection, good, bad, message))
     .into()
@@ -232,8 +247,9 @@ fn no_rule_is_without_a_case() {
     for kind in Kind::ALL {
         messages(kind.schema(), &mut all);
     }
-    // These two have tests of their own, below.
-    all.retain(|message| !message.starts_with("groupId cannot") && !message.starts_with("the name of a StreamingJob"));
+    // These have tests of their own, below.
+    let own = ["groupId cannot", "the name of a StreamingJob", "there is no such type"];
+    all.retain(|message| !own.iter().any(|start| message.starts_with(start)));
     let cases = table();
     for message in &all {
         assert!(cases.iter().any(|(_, _, _, part)| message.contains(part)), "no case for the rule: {message}");
@@ -263,4 +279,68 @@ fn the_consumer_group_cannot_be_changed() {
         let errors = new.validate_cel_update(old).expect_err("a change");
         assert!(errors[0].message.contains("groupId cannot be changed"), "{errors}");
     }
+}
+
+/// What the API server says of a field with this value.
+fn refused(kind: Kind, field: &str, value: &Value) -> bool {
+    let mut schema = kind.schema();
+    for name in field.split('.') {
+        schema = &schema[if matches!(name, "items" | "additionalProperties") { name } else { "properties" }];
+        schema = if matches!(name, "items" | "additionalProperties") { schema } else { &schema[name] };
+    }
+    assert!(schema.get("x-kubernetes-validations").is_some(), "{field}");
+    Validator::new().validate(schema, value, None).is_err()
+}
+
+#[test]
+fn a_word_that_is_no_type_is_refused_wherever_a_type_stands() {
+    for (kind, field) in [
+        (Kind::DataCatalogTable, "spec.columns.items.type"),
+        (Kind::DataCatalogTable, "spec.partitionKeys.items.type"),
+        (Kind::DataCatalogTable, "status.columns.items.type"),
+        (Kind::StreamingJob, "spec.source.table.columns.items.type"),
+        (Kind::StreamingJob, "spec.sink.table.partitionKeys.items.type"),
+        (Kind::StreamingJob, "spec.transforms.items.cast.additionalProperties"),
+    ] {
+        for wrong in ["strng", "text", "varchar(10)", "int4", "bool", "timestamp_tz", "", "list<int>"] {
+            assert!(refused(kind, field, &wrong.into()), "{field}: {wrong}");
+        }
+        for right in ["string", "BIGINT", "decimal(12,2)", "Array<Struct<sku:string,qty:int>>", "timestamp_ntz"] {
+            assert!(!refused(kind, field, &right.into()), "{field}: {right}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_name_of_a_secret_or_of_its_key_is_refused_wherever_one_stands() {
+    let members = [
+        ("tls.trustedCertificates.items", &["certificate"][..]),
+        ("authentication.passwordSecret", &["password"]),
+        ("authentication.certificateAndKey", &["certificate", "key"]),
+        ("authentication.clientSecret", &["key"]),
+        ("authentication.credentials", &["accessKeyId", "secretAccessKey"]),
+        ("schemaRegistry.authentication.passwordSecret", &["password"]),
+    ];
+    for (at, keys) in members {
+        let at = format!("spec.kafka.{at}");
+        for wrong in ["../x", "a/b", "A", "a_b", "-a", "a-", ".a", "a.", "a..b", "ä", "a\n", ""] {
+            assert!(refused(Kind::Connection, &format!("{at}.secretName"), &wrong.into()), "{at}: {wrong}");
+            assert!(!is_secret_name(wrong), "{wrong}");
+        }
+        for right in ["a", "0", "a-b", "a.b-c.0"] {
+            assert!(!refused(Kind::Connection, &format!("{at}.secretName"), &right.into()), "{at}: {right}");
+            assert!(is_secret_name(right), "{right}");
+        }
+        for key in keys {
+            for wrong in ["../x", "a/b", ".", "..", "..a", "a b", "ä", "a\n", ""] {
+                assert!(refused(Kind::Connection, &format!("{at}.{key}"), &wrong.into()), "{at}.{key}: {wrong}");
+                assert!(!is_secret_key(wrong), "{wrong}");
+            }
+            for right in ["a", ".a", "A_b-1.crt", "a..b", "-"] {
+                assert!(!refused(Kind::Connection, &format!("{at}.{key}"), &right.into()), "{at}.{key}: {right}");
+                assert!(is_secret_key(right), "{right}");
+            }
+        }
+    }
+    assert!(!is_secret_name(&"a".repeat(254)) && !is_secret_key(&"a".repeat(254)), "longer than Kubernetes allows");
 }

@@ -1,6 +1,6 @@
 //! The three kinds of a namespace, kept as the API server shows them.
 //!
-//! Objects are read one by one and not as a typed list: an object that this program cannot read (a column of a type that does not exist) would
+//! Objects are read one by one and not as a typed list: an object that this program cannot read (by the schema of a later release) would
 //! make the whole list unreadable, and with it every other object of its kind.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Writes `crds/*.yaml` and the templates of the chart from the types; with `--check` it only compares, and exits with 1 when a file
-//! is out of date.
+//! Writes `crds/*.yaml`, the templates of the chart and the field reference in `docs/reference/` from the types; with `--check` it only
+//! compares, and exits with 1 when a file is out of date.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,11 +10,16 @@ fn main() -> ExitCode {
     let check = std::env::args().skip(1).any(|argument| argument == "--check");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let templates = folder.join("../charts/sluice/templates/crds");
+    let pages = folder.join("../docs/reference");
     let mut code = ExitCode::SUCCESS;
     for kind in Kind::ALL {
-        for (folder, text) in [(folder, kind.yaml()), (&templates, kind.chart_template())] {
+        for (path, text) in [
+            (folder.join(kind.file_name()), kind.yaml()),
+            (templates.join(kind.file_name()), kind.chart_template()),
+            (pages.join(kind.page_name()), Ok(kind.page())),
+        ] {
             let made = text.map_err(|error| format!("{}: {error}", kind.as_str()));
-            if let Err(problem) = made.and_then(|text| write(&folder.join(kind.file_name()), &text, check)) {
+            if let Err(problem) = made.and_then(|text| write(&path, &text, check)) {
                 say(&problem);
                 code = ExitCode::FAILURE;
             }

@@ -24,7 +24,7 @@ pub struct KafkaConnection {
     /// Example: `{type: scram-sha-512, username: etl, passwordSecret: {secretName: etl-user, password: password}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<KafkaAuthenticationSpec>,
-    /// The schema registry of this cluster (Confluent's API), for Avro. Not supported yet.
+    /// The schema registry of this cluster (Confluent's API), for Avro. Not supported yet. Example: `{url: "https://registry.corp"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_registry: Option<SchemaRegistry>,
     /// Further properties of librdkafka, as texts. Those that Sluice owns are refused by name: `group.id`, `isolation.level`,
@@ -52,7 +52,7 @@ pub struct KafkaConnection {
 )]
 pub struct KafkaAuthenticationSpec {
     /// One of `tls` (a client certificate), `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer` and `aws-msk-iam`. The last two
-    /// are not supported yet.
+    /// are not supported yet. Example: `scram-sha-512`
     #[serde(rename = "type")]
     pub type_: KafkaAuthenticationType,
     /// The user, for `plain` and `scram-…`. Example: `etl`
@@ -85,6 +85,7 @@ pub struct KafkaAuthenticationSpec {
     #[schemars(length(min = 1, max = 64))]
     pub region: Option<String>,
     /// Access keys in a Secret, for `aws-msk-iam`. Default: the pod's own identity (IRSA, Pod Identity).
+    /// Example: `{secretName: msk, accessKeyId: accessKeyId, secretAccessKey: secretAccessKey}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsRef>,
 }
@@ -118,9 +119,11 @@ pub struct SchemaRegistry {
     #[schemars(length(min = 1, max = 1024))]
     pub url: String,
     /// A user and a password (HTTP Basic). Default: none.
+    /// Example: `{username: etl, passwordSecret: {secretName: etl-registry, password: password}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<RegistryAuthentication>,
     /// Certificate authorities that are trusted besides those of the system, for an `https://` url.
+    /// Example: `{trustedCertificates: [{secretName: corp-ca, certificate: ca.crt}]}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }

@@ -25,7 +25,7 @@ pub struct S3Connection {
     #[schemars(length(min = 1, max = 64))]
     pub region: Option<String>,
     /// Where the bucket's name stands: `Path` (`http://host/bucket/key`) or `VirtualHosted` (`http://bucket.host/key`). Default:
-    /// `Path` with an `endpoint`, because few servers have a name for each bucket; `VirtualHosted` for AWS.
+    /// `Path` with an `endpoint`, because few servers have a name for each bucket; `VirtualHosted` for AWS. Example: `Path`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_style: Option<AccessStyle>,
     /// Access keys in a Secret. Default: the pod's own identity (IRSA, Pod Identity), or the environment in local runs.
@@ -33,9 +33,10 @@ pub struct S3Connection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsRef>,
     /// Certificate authorities that are trusted besides those of the system, for an `https://` endpoint.
+    /// Example: `{trustedCertificates: [{secretName: corp-ca, certificate: ca.crt}]}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Encryption on the server, asked for with each object. Default: the bucket's own. Not supported yet.
+    /// Encryption on the server, asked for with each object. Default: the bucket's own. Not supported yet. Example: `{type: SSE-S3}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<S3Encryption>,
 }
@@ -56,7 +57,7 @@ pub enum AccessStyle {
 #[x_kube(validation = Rule::new("self.type == 'SSE-KMS' || !has(self.keyId)")
     .message("keyId belongs to type SSE-KMS"))]
 pub struct S3Encryption {
-    /// `SSE-S3` (keys of the server) or `SSE-KMS` (a key of a key management service).
+    /// `SSE-S3` (keys of the server) or `SSE-KMS` (a key of a key management service). Example: `SSE-KMS`
     #[serde(rename = "type")]
     pub type_: EncryptionType,
     /// The key, for `SSE-KMS`. Default: the account's own key for S3.

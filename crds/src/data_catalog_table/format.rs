@@ -16,13 +16,13 @@ pub struct Format {
     /// One JSON object for each message or line. Example: `{}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<JsonFormat>,
-    /// Apache Avro. Not supported yet.
+    /// Apache Avro. Not supported yet. Example: `{schemaRegistry: {subject: transactions-value}}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avro: Option<AvroFormat>,
-    /// Lines of separated values. Not supported yet.
+    /// Lines of separated values. Not supported yet. Example: `{delimiter: ";", header: true}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<CsvFormat>,
-    /// One XML document for each message. Not supported yet.
+    /// One XML document for each message. Not supported yet. Example: `{rowTag: claim}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xml: Option<XmlFormat>,
     /// Apache Parquet, for a table in an object store. Example: `{compression: ZSTD}`
@@ -44,6 +44,7 @@ pub struct AvroFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_registry: Option<RegistrySubject>,
     /// The schema itself, as JSON text, for messages that carry no id.
+    /// Example: `{"type": "record", "name": "R", "fields": [{"name": "id", "type": "string"}]}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
     pub schema: Option<String>,
@@ -67,15 +68,16 @@ pub struct CsvFormat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub delimiter: Option<String>,
-    /// What a value is wrapped in when it holds a delimiter: one ASCII character. Default: `"`.
+    /// What a value is wrapped in when it holds a delimiter: one ASCII character. Default: `"`. Example: `'`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub quote: Option<String>,
-    /// What stands before a quote inside of a value: one ASCII character. Default: the quote itself, doubled.
+    /// What stands before a quote inside of a value: one ASCII character. Default: the quote itself, doubled. Example: `\`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1))]
     pub escape: Option<String>,
     /// Does the first line hold the names of the columns? Without it they are `column_1`, `column_2` and so on. Default: false.
+    /// Example: `true`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
     /// The text that means null. Default: the empty text. Example: `\N`
@@ -91,7 +93,7 @@ pub struct XmlFormat {
     /// The element that is a row. Example: `claim`
     #[schemars(length(min = 1, max = 255))]
     pub row_tag: String,
-    /// What stands before the name of a column that comes from an attribute. Default: `_`.
+    /// What stands before the name of a column that comes from an attribute. Default: `_`. Example: `at_`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub attribute_prefix: Option<String>,
@@ -102,6 +104,7 @@ pub struct XmlFormat {
 #[serde(rename_all = "camelCase")]
 pub struct ParquetFormat {
     /// Codec of the pages: `SNAPPY` (read by everything, fast), `ZSTD` (about a third smaller) or `NONE`. Default: `SNAPPY`.
+    /// Example: `ZSTD`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<ParquetCompression>,
     /// Encoded bytes after which a row group ends, as a quantity from 64Ki to 2Gi. Default: 128Mi. Smaller ones need less memory in the

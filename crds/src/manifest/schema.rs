@@ -1,9 +1,11 @@
 //! Checks a document against the generated schema, as the API server would, and stricter: unknown fields are errors.
 //!
 //! Kubernetes drops unknown fields silently, so a typo would quietly become a default. Patterns are not checked here: the
-//! types that have one say better what is wrong when they are parsed.
+//! types that have one say better what is wrong when they are parsed. Types of columns are, because reading one never fails.
 
 use serde_json::Value;
+
+use crate::types::{HiveType, RULE_MESSAGE};
 
 use super::error::Problem;
 use super::node::{Mark, Node, NodeKind};
@@ -144,6 +146,11 @@ impl Checker {
     }
 
     fn text(&mut self, node: &Node, text: &str, schema: &Value, path: &str) {
+        if schema["x-kubernetes-validations"][0]["message"] == RULE_MESSAGE
+            && let Err(error) = text.parse::<HiveType>()
+        {
+            return self.push(path, node.mark, Problem::Value { message: error.to_string() });
+        }
         // A text with a pattern is parsed by its type, which says more than a length.
         if schema.get("pattern").is_none() {
             self.length(node, text.chars().count(), schema, path, ["minLength", "maxLength"], "characters");

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod examples;
+
 const JOB: &str = r"apiVersion: sluice.dev/v1alpha1
 kind: StreamingJob
 metadata: {name: orders}
@@ -36,6 +38,21 @@ fn the_examples_are_valid() {
         let manifests = parse([(name, text)]).unwrap_or_else(|errors| panic!("{errors}"));
         let counts = (manifests.jobs.len(), manifests.tables.len(), manifests.connections.len());
         assert_eq!(counts, (jobs, tables, connections), "{name}");
+    }
+}
+
+#[test]
+fn the_examples_on_the_pages_of_the_kinds_are_valid() {
+    for (kind, page) in [
+        ("Connection", include_str!("../../../docs/connection.md")),
+        ("DataCatalogTable", include_str!("../../../docs/datacatalogtable.md")),
+        ("StreamingJob", include_str!("../../../docs/streamingjob.md")),
+    ] {
+        let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(blocks.len() >= 2, "{kind}");
+        for block in blocks {
+            parse([(kind, block)]).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+        }
     }
 }
 

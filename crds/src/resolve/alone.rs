@@ -57,7 +57,7 @@ pub fn endpoint(connection: &Connection) -> Result<Endpoint, Vec<ResolveError>> 
     resolver.ended(found)
 }
 
-/// Where this table is, or everything that is wrong with its location.
+/// Where this table is, or everything that is wrong with its location and its columns.
 pub fn table_place(
     table: &DataCatalogTable,
     connections: &BTreeMap<ObjectKey, Connection>,
@@ -77,5 +77,6 @@ pub fn table_place(
         }
         None => None,
     };
+    resolver.columns_and_keys(&table.spec, &at);
     resolver.ended(found)
 }

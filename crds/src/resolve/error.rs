@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::condition::Reason;
 use crate::reference::ObjectKey;
-use crate::types::HiveType;
+use crate::types::{HiveType, TypeError};
 use crate::units::{Duration, Size};
 
 /// A field of an object.
@@ -130,6 +130,14 @@ pub enum ResolveError {
         /// Its type.
         type_: HiveType,
     },
+    /// A text that is no type.
+    #[error("{at}: {error}")]
+    TypeInvalid {
+        /// Where.
+        at: Place,
+        /// What is wrong with it.
+        error: TypeError,
+    },
     /// A column has the name of the column that Sluice adds.
     #[error("{at}: the column `_kafka` is added by kafkaMetadata: rename yours, or set kafkaMetadata to false")]
     ReservedColumn {
@@ -228,6 +236,23 @@ pub enum ResolveError {
         /// The type of login.
         type_: &'static str,
     },
+    /// A name that no Secret can have. It is not repeated, because it may be anything.
+    #[error(
+        "{at} is no name of a Secret, which has small letters, digits, hyphens and dots: write the name as kubectl get secrets shows it"
+    )]
+    SecretNameInvalid {
+        /// Where.
+        at: Place,
+    },
+    /// A name that no key of a Secret can have. It is not repeated, because it may be the secret value itself.
+    #[error(
+        "{at} is no key of a Secret, which has letters, digits, hyphens, underscores and dots: write the name of the key as kubectl \
+         describe secret shows it, and not its value"
+    )]
+    SecretKeyInvalid {
+        /// Where.
+        at: Place,
+    },
     /// `${name}` without a parameter of this name.
     #[error("{at}: there is no parameter `{parameter}`: add it to spec.parameters, which has {known}")]
     ParameterUnknown {
@@ -310,6 +335,7 @@ impl ResolveError {
             | Self::DuplicateColumn { at, .. }
             | Self::PartitionKeyAmongColumns { at, .. }
             | Self::PartitionKeyType { at, .. }
+            | Self::TypeInvalid { at, .. }
             | Self::ReservedColumn { at }
             | Self::ParquetInTopic { at }
             | Self::NotSupportedYet { at, .. }
@@ -321,6 +347,8 @@ impl ResolveError {
             | Self::PropertyOwned { at, .. }
             | Self::ServerInvalid { at, .. }
             | Self::TlsNeeded { at, .. }
+            | Self::SecretNameInvalid { at }
+            | Self::SecretKeyInvalid { at }
             | Self::ParameterUnknown { at, .. }
             | Self::ParameterUnclosed { at }
             | Self::DurationOutOfRange { at, .. }

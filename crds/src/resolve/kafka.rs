@@ -6,7 +6,6 @@ use crate::connection::{KafkaAuthenticationSpec, KafkaAuthenticationType, KafkaC
 use crate::plan::{KafkaAuthentication, KafkaPlan, SecretFile, TlsPlan};
 use crate::reference::{LocalRef, ObjectKey, PasswordRef};
 
-use super::store::certificates;
 use super::{Place, ResolveError, Resolver};
 
 const BY_SPEC: &str = "remove it and use the field of the Connection instead";
@@ -78,7 +77,7 @@ impl Resolver<'_> {
             None => None,
         };
         let tls = kafka.tls.as_ref().map(|tls| TlsPlan {
-            trusted_certificates: certificates(tls.trusted_certificates.as_deref().unwrap_or_default()),
+            trusted_certificates: self.certificates(tls.trusted_certificates.as_deref(), &at.child("tls")),
             hostname_verification: tls.hostname_verification.unwrap_or(true),
         });
         let bootstrap_servers = kafka.bootstrap_servers.clone();
@@ -120,14 +119,13 @@ impl Resolver<'_> {
                 if !tls {
                     self.errors.push(ResolveError::TlsNeeded { at: at.clone(), type_: "tls" });
                 }
+                let at = at.child("certificateAndKey");
                 let Some(file) = &spec.certificate_and_key else {
-                    let at = at.child("certificateAndKey");
                     return self.push(ResolveError::FieldMissing { at, needed_by: "authentication of type tls" });
                 };
-                Some(KafkaAuthentication::Tls {
-                    certificate: secret(&file.secret_name, &file.certificate),
-                    key: secret(&file.secret_name, &file.key),
-                })
+                let keys = [("certificate", file.certificate.as_str()), ("key", &file.key)];
+                let [certificate, key] = self.secret_files(&file.secret_name, keys, &at);
+                Some(KafkaAuthentication::Tls { certificate, key })
             }
             KafkaAuthenticationType::Plain => {
                 let (username, password) = self.login(spec, at)?;
@@ -159,10 +157,7 @@ impl Resolver<'_> {
         let Some(PasswordRef { secret_name, password }) = &spec.password_secret else {
             return self.push(ResolveError::FieldMissing { at: at.child("passwordSecret"), needed_by });
         };
-        Some((spec.username.clone()?, secret(secret_name, password)))
+        let [file] = self.secret_files(secret_name, [("password", password)], &at.child("passwordSecret"));
+        Some((spec.username.clone()?, file))
     }
-}
-
-fn secret(secret_name: &str, key: &str) -> SecretFile {
-    SecretFile { secret_name: secret_name.to_owned(), key: key.to_owned() }
 }

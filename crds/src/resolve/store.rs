@@ -1,8 +1,8 @@
 //! Folders: urls, and the s3 connections that reach them.
 
 use crate::connection::{AccessStyle, S3Connection};
-use crate::plan::{Location, S3Credentials, S3Plan, SecretFile};
-use crate::reference::{CertificateRef, CredentialsRef, LocalRef, ObjectKey, ObjectStoreLocation};
+use crate::plan::{Location, S3Plan};
+use crate::reference::{LocalRef, ObjectKey, ObjectStoreLocation};
 
 use super::{Place, ResolveContext, ResolveError, Resolver};
 
@@ -62,13 +62,15 @@ impl Resolver<'_> {
         };
         let path_style = s3.access_style.map_or(endpoint.is_some(), |style| style == AccessStyle::Path);
         let trusted = s3.tls.as_ref().and_then(|tls| tls.trusted_certificates.as_deref());
+        let trusted_certificates = self.certificates(trusted, &at.child("tls"));
+        let credentials = s3.credentials.as_ref().map(|keys| self.credentials(keys, &at.child("credentials")));
         Some(S3Plan {
             connection: reference.name.clone(),
             endpoint,
             region,
             path_style,
-            credentials: s3.credentials.as_ref().map(credentials),
-            trusted_certificates: certificates(trusted.unwrap_or_default()),
+            credentials,
+            trusted_certificates,
         })
     }
 
@@ -98,19 +100,6 @@ impl Resolver<'_> {
         let (at, url) = (at.child("endpoint"), endpoint.clone());
         self.push(ResolveError::UrlInvalid { at, url, problem, example: "http://minio.storage:9000" })
     }
-}
-
-fn credentials(spec: &CredentialsRef) -> S3Credentials {
-    let file = |key: &String| SecretFile { secret_name: spec.secret_name.clone(), key: key.clone() };
-    S3Credentials { access_key_id: file(&spec.access_key_id), secret_access_key: file(&spec.secret_access_key) }
-}
-
-/// The files of certificates in Secrets.
-pub(super) fn certificates(specs: &[CertificateRef]) -> Vec<SecretFile> {
-    specs
-        .iter()
-        .map(|spec| SecretFile { secret_name: spec.secret_name.clone(), key: spec.certificate.clone() })
-        .collect()
 }
 
 /// The url of a folder in its one spelling, with a slash at its end; or what is wrong with it.

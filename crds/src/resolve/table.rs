@@ -9,7 +9,7 @@ use crate::data_catalog_table::{
 use crate::plan::{ColumnPlan, KafkaPlan, ParquetCompression, SinkFormat, SinkPlan, SourceFormat};
 use crate::reference::{LocalRef, ObjectKey, ObjectStoreLocation};
 use crate::streaming_job::{JobSink, JobSource};
-use crate::types::HiveType;
+use crate::types::{ColumnType, HiveType};
 use crate::units::Size;
 
 use super::{Place, ResolveError, Resolver};
@@ -83,9 +83,10 @@ impl<'a> Resolver<'a> {
         let kafka = self.kafka(&topic.connection_ref, &at.child("location.kafka.connectionRef.name"));
         let format = self.source_format(&spec.format, &at.child("format"));
         let detected = self.table_of_a_later_release(spec, &at);
-        let columns = self.columns(spec.columns.as_deref().unwrap_or_default(), &at);
+        let declared = spec.columns.as_deref().unwrap_or_default();
+        let columns = self.columns(declared, &at);
         let columns_at = at.child("columns");
-        if columns.is_empty() && !detected {
+        if declared.is_empty() && !detected {
             self.errors.push(ResolveError::NoColumns { at: columns_at.clone() });
         }
         if kafka_metadata && columns.iter().any(|column| column.name == KAFKA_COLUMN) {
@@ -106,8 +107,7 @@ impl<'a> Resolver<'a> {
         let location = self.location(folder, &at.child("location.objectStore"));
         let format = self.sink_format(&spec.format, &at.child("format"));
         self.table_of_a_later_release(spec, &at);
-        let columns = self.columns(spec.columns.as_deref().unwrap_or_default(), &at);
-        let partition_keys = self.partition_keys(spec.partition_keys.as_deref().unwrap_or_default(), &columns, &at);
+        let (columns, partition_keys) = self.columns_and_keys(spec, &at);
         Some(SinkPlan {
             location: location?,
             format: format?,
@@ -188,31 +188,52 @@ impl<'a> Resolver<'a> {
         Some(SinkFormat::Parquet { compression, row_group_bytes: size.bytes() })
     }
 
-    fn columns(&mut self, columns: &[Column], at: &Place) -> Vec<ColumnPlan> {
-        self.unique(columns.iter().map(|column| &column.name), &at.child("columns"));
-        columns
-            .iter()
-            .map(|column| ColumnPlan {
-                name: column.name.clone(),
-                type_: column.type_.clone(),
-                nullable: column.nullable.unwrap_or(true),
-            })
-            .collect()
+    /// What a table declares. Of both, what has no type is told and left out.
+    pub(super) fn columns_and_keys(
+        &mut self,
+        spec: &DataCatalogTableSpec,
+        at: &Place,
+    ) -> (Vec<ColumnPlan>, Vec<ColumnPlan>) {
+        let declared = spec.columns.as_deref().unwrap_or_default();
+        let columns = self.columns(declared, at);
+        let keys = self.partition_keys(spec.partition_keys.as_deref().unwrap_or_default(), declared, at);
+        (columns, keys)
     }
 
-    fn partition_keys(&mut self, keys: &[PartitionKey], columns: &[ColumnPlan], at: &Place) -> Vec<ColumnPlan> {
+    fn columns(&mut self, columns: &[Column], at: &Place) -> Vec<ColumnPlan> {
+        let at = at.child("columns");
+        self.unique(columns.iter().map(|column| &column.name), &at);
+        let plans = columns.iter().enumerate().filter_map(|(index, column)| {
+            let type_ = self.hive_type(&column.type_, &at.element(index).child("type"))?;
+            Some(ColumnPlan { name: column.name.clone(), type_, nullable: column.nullable.unwrap_or(true) })
+        });
+        plans.collect()
+    }
+
+    fn partition_keys(&mut self, keys: &[PartitionKey], columns: &[Column], at: &Place) -> Vec<ColumnPlan> {
         let at = at.child("partitionKeys");
         self.unique(keys.iter().map(|key| &key.name), &at);
-        for (index, key) in keys.iter().enumerate() {
+        let plans = keys.iter().enumerate().filter_map(|(index, key)| {
             let (at, column) = (at.element(index), key.name.clone());
+            let type_ = self.hive_type(&key.type_, &at.child("type"))?;
             if columns.iter().any(|column| column.name == key.name) {
-                self.errors.push(ResolveError::PartitionKeyAmongColumns { at, column });
-            } else if !has_one_spelling(&key.type_) {
-                self.errors.push(ResolveError::PartitionKeyType { at, column, type_: key.type_.clone() });
+                return self.push(ResolveError::PartitionKeyAmongColumns { at, column });
             }
+            if !has_one_spelling(&type_) {
+                return self.push(ResolveError::PartitionKeyType { at, column, type_ });
+            }
+            // A null goes into Hive's default partition.
+            Some(ColumnPlan { name: column, type_, nullable: true })
+        });
+        plans.collect()
+    }
+
+    /// The type that a text is.
+    pub(super) fn hive_type(&mut self, declared: &ColumnType, at: &Place) -> Option<HiveType> {
+        match declared.get() {
+            Ok(hive) => Some(hive.clone()),
+            Err(error) => self.push(ResolveError::TypeInvalid { at: at.clone(), error: error.clone() }),
         }
-        // A null goes into Hive's default partition.
-        keys.iter().map(|key| ColumnPlan { name: key.name.clone(), type_: key.type_.clone(), nullable: true }).collect()
     }
 
     fn unique<'n>(&mut self, names: impl Iterator<Item = &'n String>, at: &Place) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::TransformStep;
 use crate::streaming_job::{Aggregate, OnError, Step};
+use crate::types::ColumnType;
 
 use super::{Place, ResolveError, Resolver};
 
@@ -52,7 +53,7 @@ impl Resolver<'_> {
             step.select.clone().map(TransformStep::Select),
             step.rename.clone().map(TransformStep::Rename),
             step.drop.clone().map(TransformStep::Drop),
-            step.cast.clone().map(TransformStep::Cast),
+            step.cast.as_ref().map(|types| self.cast(types, &at.child("cast"))),
             step.aggregate.as_ref().map(|aggregate| self.aggregate(aggregate, &at.child("aggregate"))),
             step.sql.clone().map(|query| TransformStep::Sql { query, batch_scope: step.scope.is_some() }),
         ];
@@ -65,6 +66,15 @@ impl Resolver<'_> {
             }
             _ => self.push(ResolveError::NotExactlyOne { at: at.clone(), members: STEPS }),
         }
+    }
+
+    /// What has no type is told and left out.
+    fn cast(&mut self, types: &BTreeMap<String, ColumnType>, at: &Place) -> TransformStep {
+        let typed = types.iter().filter_map(|(name, type_)| {
+            let type_ = self.hive_type(type_, &at.child(name))?;
+            Some((name.clone(), type_))
+        });
+        TransformStep::Cast(typed.collect())
     }
 
     fn aggregate(&mut self, spec: &Aggregate, at: &Place) -> TransformStep {

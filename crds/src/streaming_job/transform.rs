@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::reference::{Texts, optional_list, optional_texts, texts};
-use crate::types::HiveType;
+use crate::types::ColumnType;
 use crate::units::Duration;
 
 /// One step: exactly one of the steps, and with it `scope` or `onError` where they belong.
@@ -47,7 +47,7 @@ pub struct Step {
     /// Example: `{amount: "decimal(12,2)"}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "optional_types")]
-    pub cast: Option<BTreeMap<String, HiveType>>,
+    pub cast: Option<BTreeMap<String, ColumnType>>,
     /// Group the rows of one batch and compute aggregates.
     /// Example: `{groupBy: ["approver.teamName AS team"], select: {n: "count(*)"}, scope: Batch}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,23 +76,21 @@ pub struct Step {
     #[schemars(schema_with = "optional_list")]
     pub drop_duplicates: Option<Vec<String>>,
     /// `Batch`: you accept that `sql` or `dropDuplicates` sees the rows of one batch (one window of one worker) and not the whole stream.
-    /// Default: text that is not row-wise is refused.
+    /// Default: text that is not row-wise is refused. Example: `Batch`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// What becomes of a row for which `cast` or `derive` fails: `DeadLetter`, `Null` or `Fail`. Default: `DeadLetter`. The others are not
-    /// supported yet.
+    /// supported yet. Example: `DeadLetter`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
 }
 
-/// Column to type, or nothing.
+/// Column to type, or nothing. There may be so many casts in a job that the API server would find the rule about types too dear for longer
+/// texts.
 fn optional_types(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "nullable": true,
-        "maxProperties": 128,
-        "additionalProperties": HiveType::json_schema(generator),
-    })
+    let mut type_ = ColumnType::json_schema(generator);
+    type_.insert("maxLength".to_owned(), 2048.into());
+    json_schema!({"type": "object", "nullable": true, "maxProperties": 128, "additionalProperties": type_})
 }
 
 /// Groups and aggregates.
@@ -110,9 +108,10 @@ pub struct Aggregate {
     #[schemars(schema_with = "texts")]
     pub select: Texts,
     /// `Batch`: groups are those of one batch, which is one window of one worker. With several workers there are several rows for a group.
+    /// Example: `Batch`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// Groups over event time instead of batches. Not supported yet.
+    /// Groups over event time instead of batches. Not supported yet. Example: `{column: executionTime, size: 5m}`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<AggregateWindow>,
 }

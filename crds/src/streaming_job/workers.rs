@@ -11,6 +11,7 @@ use crate::units::{Cpu, Duration, Size};
 #[serde(rename_all = "camelCase")]
 pub struct Workers {
     /// How many pods share the topic's partitions. More of them than partitions are of no use. Default: 1. Excludes `autoscaling`.
+    /// Example: `2`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
@@ -61,7 +62,7 @@ pub struct ResourceList {
 #[x_kube(validation = Rule::new("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas")
     .message("minReplicas must not be above maxReplicas"))]
 pub struct Autoscaling {
-    /// The least number of workers; 0 lets a job without lag have none. Default: 1.
+    /// The least number of workers; 0 lets a job without lag have none. Default: 1. Example: `0`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub min_replicas: Option<i32>,
@@ -71,10 +72,10 @@ pub struct Autoscaling {
     /// The lag, in time, that is all right. Default: twice the period of the window. Example: `2m`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_lag: Option<Duration>,
-    /// The time in which a larger lag should be worked off. Default: 10m.
+    /// The time in which a larger lag should be worked off. Default: 10m. Example: `20m`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<Duration>,
-    /// `Active`, or `Recommend` (the number is only shown in status). Default: `Active`.
+    /// `Active`, or `Recommend` (the number is only shown in status). Default: `Active`. Example: `Recommend`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<AutoscalingMode>,
 }

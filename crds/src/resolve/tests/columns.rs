@@ -54,6 +54,43 @@ fn a_partition_key_has_a_type_with_one_spelling() {
 }
 
 #[test]
+fn a_wrong_type_is_told_with_its_place_and_hides_nothing_else() {
+    let strange = |text: &str| text.parse().expect("any text");
+    let told = errors_of(|all| {
+        let raw = table(all, "raw").columns.as_mut().expect("columns");
+        raw[1].type_ = strange("array<strng>");
+        let orders = table(all, "orders");
+        orders.columns.as_mut().expect("columns")[0].type_ = strange("int(4)");
+        orders.partition_keys.as_mut().expect("keys")[0].type_ = strange("day");
+        let cast = serde_json::from_str(r#"[{"cast": {"id": "text", "amount": "double"}}]"#);
+        job(all).transforms = Some(cast.expect("a step"));
+    });
+    let problems = [
+        "DataCatalogTable etl/raw: spec.columns[1].type: `array<strng>` is not a column type: there is no type `strng` at character 7",
+        "StreamingJob etl/orders: spec.transforms[0].cast.id: `text` is not a column type: there is no type `text`",
+        "DataCatalogTable etl/orders: spec.columns[0].type: `int(4)` is not a column type: something follows the type",
+        "DataCatalogTable etl/orders: spec.partitionKeys[0].type: `day` is not a column type: there is no type `day`",
+    ];
+    assert_eq!(told.len(), problems.len(), "{told:#?}");
+    for (told, problem) in told.iter().zip(problems) {
+        assert!(told.starts_with(problem), "{told}");
+    }
+    let error = resolve_with(BASE, &cluster(), |all| {
+        table(all, "raw").columns.as_mut().expect("columns")[0].type_ = strange("strng");
+    });
+    assert_eq!(error.expect_err("an error")[0].reason(), crate::condition::Reason::ConfigInvalid);
+}
+
+#[test]
+fn a_table_tells_of_its_types_also_when_no_job_uses_it() {
+    let mut manifests = manifests(BASE);
+    let look = |all: &Manifests| table_place(&all.tables[&ObjectKey::new("etl", "raw")], &all.connections, &cluster());
+    assert!(matches!(look(&manifests), Ok(TablePlace::Topic { .. })));
+    table(&mut manifests, "raw").columns.as_mut().expect("columns")[0].type_ = "strng".parse().expect("any text");
+    assert!(matches!(look(&manifests).expect_err("told")[..], [ResolveError::TypeInvalid { .. }]));
+}
+
+#[test]
 fn the_column_of_kafka_metadata_is_reserved() {
     let text = BASE
         .replacen("{name: amount, type: double}", "{name: _kafka, type: string}", 1)

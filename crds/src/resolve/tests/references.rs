@@ -88,3 +88,55 @@ fn a_field_that_another_one_needs_is_named() {
         assert!(errors[0].contains(&format!("spec.kafka.authentication.{missing} is missing")), "{errors:?}");
     }
 }
+
+#[test]
+fn a_path_is_no_secret_and_is_never_repeated() {
+    let file = |name: &str, key: &str| {
+        errors_of(|all| {
+            let keys = format!(r#"{{"secretName": "{name}", "accessKeyId": "id", "secretAccessKey": "{key}"}}"#);
+            let lake = all.connections.get_mut(&ObjectKey::new("etl", "lake")).expect("a connection");
+            lake.spec.s3.as_mut().expect("s3").credentials = Some(serde_json::from_str(&keys).expect("keys"));
+        })
+    };
+    let name = file("../lake", "key");
+    assert!(
+        name[0].starts_with("Connection etl/lake: spec.s3.credentials.secretName is no name of a Secret"),
+        "{name:?}"
+    );
+    for wrong in ["../../token", "..", "hunter 2"] {
+        let key = file("lake", wrong);
+        assert!(
+            key[0].starts_with("Connection etl/lake: spec.s3.credentials.secretAccessKey is no key of a Secret"),
+            "{key:?}"
+        );
+        assert!(key.iter().all(|error| !error.contains(wrong)), "it may be the value itself: {key:?}");
+    }
+    let login = |member: &str| {
+        errors_of(|all| {
+            let kafka = all.connections.get_mut(&ObjectKey::new("etl", "kafka")).expect("a connection");
+            let kafka = kafka.spec.kafka.as_mut().expect("kafka");
+            kafka.tls = Some(
+                serde_json::from_str(
+                    r#"{"trustedCertificates": [{"secretName": "ca", "certificate": "/etc/passwd"}]}"#,
+                )
+                .expect("tls"),
+            );
+            kafka.authentication = Some(serde_json::from_str(&format!("{{{member}}}")).expect("a login"));
+        })
+    };
+    let certificate = "spec.kafka.tls.trustedCertificates[0].certificate is no key of a Secret";
+    for (member, place) in [
+        (
+            r#""type": "tls", "certificateAndKey": {"secretName": "a", "certificate": "c", "key": "a/b"}"#,
+            "certificateAndKey.key is no key",
+        ),
+        (
+            r#""type": "plain", "username": "u", "passwordSecret": {"secretName": "A", "password": "p"}"#,
+            "passwordSecret.secretName is no name",
+        ),
+    ] {
+        let told = login(member);
+        assert!(told.len() == 2 && told.iter().any(|error| error.contains(place)), "{told:?}");
+        assert!(told.iter().any(|error| error.contains(certificate)), "{told:?}");
+    }
+}
