@@ -206,7 +206,7 @@ impl Reader {
         let limits = config.limits.unwrap_or_default();
         let positions = Arc::clone(&reader.positions);
         let outbox = Outbox::new(lanes);
-        let read = ReadLoop::new(
+        let mut read = ReadLoop::new(
             queue,
             consumer,
             subject,
@@ -223,10 +223,16 @@ impl Reader {
         std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(move || {
-                // The thread's state goes with the panic, and leaves the group: nothing of it is looked at again.
-                if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| read.run())) {
-                    let problem = format!("the reader panicked: {}", words_of(&*panic));
+                let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| read.run()));
+                if let Err(panic) = &outcome {
+                    // Before the state goes: lanes end with it, and of two pieces of news the first is told.
+                    let problem = format!("the reader panicked: {}", words_of(&**panic));
                     let _ = last_words.send(SourceEvent::Failed(SourceError::Internal { topic, problem }));
+                }
+                // Leaves the group; this may take as long as a broker takes to answer.
+                drop(read);
+                if let Ok(Some(done)) = outcome {
+                    let _ = done.send(());
                 }
             })
             .map_err(|error| {

@@ -97,31 +97,22 @@ impl ReadLoop {
         }
     }
 
-    /// Runs until it is told to stop, or until a lane is gone.
-    pub(super) fn run(mut self) {
-        let mut done = None;
+    /// Runs until it is told to stop, or until a lane is gone. The answer is whom to tell that it has left the group.
+    pub(super) fn run(&mut self) -> Option<oneshot::Sender<()>> {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Stop { done: told }) => {
-                    done = Some(told);
-                    break;
-                }
+                Ok(Command::Stop { done }) => return Some(done),
                 Ok(command) => {
                     self.obey(command);
                     continue;
                 }
-                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }
             if let Err(LaneGone(lane)) = self.turn() {
                 self.fault(format!("lane {lane} ended while the reader fed it"));
-                break;
+                return None;
             }
-        }
-        // Leaves the group; this may take as long as a broker takes to answer.
-        drop(self);
-        if let Some(done) = done {
-            let _ = done.send(());
         }
     }
 
