@@ -13,7 +13,7 @@ TOOLS := $(SLUICE_CACHE)/tools/bin
 IMAGE ?= localhost/sluice
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test lint generate check-generated deny chart image mutants e2e kube soak
+.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube soak
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -43,9 +43,17 @@ build: setup-build
 demo: build
 	$(BIN)/sluice demo
 
-# The end-to-end tests are marked `test = false`, so this leaves them out.
+# The end-to-end tests are marked `test = false`, so this leaves them out; so are two that mostly wait, which run beside the others.
 test: setup-build
+	cargo test --release --workspace --no-run
+	cargo test --release --workspace --no-run --test takeover --test repair
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-most test-takeover test-repair
+
+test-most:
 	cargo test --release --workspace
+
+test-takeover test-repair:
+	cargo test --release --workspace --test $(@:test-%=%)
 
 # The chart's checks need Helm, which takes minutes to compile: they are made where `make setup` was.
 lint: setup-build check-generated deny $(if $(wildcard $(SLUICE_CACHE)/bin/helm),chart)

@@ -93,6 +93,7 @@ async fn run_scope(
     let mut watches = JoinSet::new();
     watch_ours(&mut watches, &scope, &client, &caches, writers, &queues);
     watch_made(&mut watches, &scope, &client, &live, &queues);
+    health.metrics.show(caches.clone());
     tokio::select! {
         filled = caches.filled() => {
             if filled {

@@ -1,7 +1,8 @@
-//! The operator's own metrics. Those of the data are the workers'.
+//! The operator's own metrics, and what statuses say. Those of the data are the workers'.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+mod objects;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -10,6 +11,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::caches::Caches;
+use objects::Objects;
 
 /// From a reconcile that finds everything as it should be, to one that waits for a frozen pod.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 15.0];
@@ -34,6 +38,7 @@ pub struct Metrics {
     status_writes: Family<KindLabel, Counter>,
     reports_missed: Family<KindLabel, Counter>,
     leader: Gauge,
+    objects: Arc<Objects>,
 }
 
 impl Default for Metrics {
@@ -47,6 +52,7 @@ impl Default for Metrics {
             status_writes: Family::default(),
             reports_missed: Family::default(),
             leader: Gauge::default(),
+            objects: Arc::default(),
             registry: Mutex::default(),
         };
         registry.register("reconciles", "Reconciles that were made", metrics.reconciles.clone());
@@ -60,6 +66,7 @@ impl Default for Metrics {
         registry.register("status_writes", "Statuses that were written", metrics.status_writes.clone());
         registry.register("reports_missed", "Reports that pods did not give", metrics.reports_missed.clone());
         registry.register("leader", "1: this operator acts; 0: it waits for the lease", metrics.leader.clone());
+        registry.register_collector(Box::new(Arc::clone(&metrics.objects)));
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
@@ -85,6 +92,11 @@ impl Metrics {
     /// A pod (`worker` or `agent`) gave no report.
     pub fn report_missed(&self, kind: &'static str) {
         self.reports_missed.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Tells of the objects in these caches, too.
+    pub fn show(&self, caches: Caches) {
+        self.objects.show(caches);
     }
 
     /// Does this operator act?
