@@ -13,7 +13,7 @@ TOOLS := $(SLUICE_CACHE)/tools/bin
 IMAGE ?= localhost/sluice
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube soak
+.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube cluster cluster-down soak
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -28,6 +28,7 @@ help:
 	@echo "make setup            fetches what the chart's checks need, and Kafka, two S3 servers and two readers of Parquet for the next two"
 	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes), then make kube"
 	@echo "make kube             the promises on a cluster: brings up a real Kubernetes, runs, takes it down; or on that of KUBECONFIG"
+	@echo "make cluster          a Kubernetes of one node with the image in it, to try things on; make cluster-down ends it"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
 
 setup-build:
@@ -103,6 +104,14 @@ e2e: setup build
 kube: setup build $(if $(KUBECONFIG),,image)
 	$(if $(KUBECONFIG),,@e2e/cluster/kube/setup.sh)
 	@e2e/cluster/kube/with.sh cargo test --release --workspace --test kube -- --test-threads=3 --nocapture $(TEST)
+
+# To try things on. As root on Debian; see docs/install.md.
+cluster: image
+	@e2e/cluster/kube/setup.sh
+	@e2e/cluster/kube/up.sh
+
+cluster-down:
+	@e2e/cluster/kube/down.sh
 
 soak: export SLUICE_ROUNDS ?= 100
 soak: export SLUICE_KILLS ?= 1000
