@@ -15,7 +15,8 @@ fn suspend_and_resume_a_second_apart_lose_and_double_nothing() -> Result<()> {
         job.spec.push("workers: {replicas: 2}".to_owned());
         let (load, watcher) = (Load::start(sender, 500), stage.world.watch(&job));
         stage.start(&job).await?;
-        for _ in 0..stage.world.rounds(10)? {
+        // A hundred changes.
+        for _ in 0..stage.world.rounds(50)? {
             for suspend in [true, false] {
                 stage.change(&job, json!({ "suspend": suspend })).await?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
