@@ -113,14 +113,19 @@ pub fn plan_hash(plan: &JobPlan) -> String {
             job.remove("generation");
         }
     }
-    let mut text = String::new();
-    canonical(&value, &mut text);
+    let text = canonical_json(&value);
     let mut hash = format!("{:x}", Sha256::digest(text.as_bytes()));
     hash.truncate(32);
     hash
 }
 
-/// JSON without white space, with the members of objects in the order of their names.
+/// JSON without white space, with the members of objects in the order of their names: the same text for the same value, whoever wrote it.
+pub fn canonical_json(value: &Value) -> String {
+    let mut text = String::new();
+    canonical(value, &mut text);
+    text
+}
+
 fn canonical(value: &Value, text: &mut String) {
     match value {
         Value::Object(members) => {

@@ -36,7 +36,18 @@ pub struct Context {
     failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
     written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
     caught_up: Mutex<HashMap<String, Timestamp>>,
+    settled: Mutex<HashMap<String, Settled>>,
     let_through: Mutex<HashMap<String, String>>,
+}
+
+/// The lag when a commit was first seen. Between two commits it grows however fast a job catches up, so lags are compared from one
+/// commit to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The commit, by its number in the ledger.
+    pub seq: i64,
+    /// Records that were not committed then.
+    pub records: i64,
 }
 
 /// What is remembered of objects that are long gone is forgotten when there is this much of it. All it costs is an event told twice.
@@ -65,6 +76,7 @@ impl Context {
             failures: Mutex::default(),
             written: Mutex::default(),
             caught_up: Mutex::default(),
+            settled: Mutex::default(),
             let_through: Mutex::default(),
         }
     }
@@ -90,6 +102,16 @@ impl Context {
     /// When a job was last seen to have nothing left to read.
     pub fn caught_up(&self, uid: &str) -> Option<Timestamp> {
         locked(&self.caught_up).get(uid).copied()
+    }
+
+    /// Notes how far behind a job was when a commit of it was first seen.
+    pub fn has_settled(&self, uid: &str, settled: Settled) {
+        remember(&self.settled, uid, settled);
+    }
+
+    /// How far behind a job was after its last commit.
+    pub fn settled(&self, uid: &str) -> Option<Settled> {
+        locked(&self.settled).get(uid).copied()
     }
 
     /// Notes that a job may start this plan.

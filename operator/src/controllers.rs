@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use futures::StreamExt;
@@ -70,9 +71,17 @@ impl Scope {
 
 /// Runs until it is told to stop; then finishes what is under way.
 pub async fn run(client: Client, settings: &Settings, cluster: &str, health: &Health, stop: CancellationToken) {
-    let scopes = Scope::of(settings)
+    let scopes = Scope::of(settings);
+    // One namespace that cannot be read is as good a reason not to be ready as all of them.
+    let missing = AtomicUsize::new(scopes.len());
+    let filled = || {
+        if missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            health.ready(true);
+        }
+    };
+    let scopes = scopes
         .into_iter()
-        .map(|scope| run_scope(scope, client.clone(), settings, cluster.to_owned(), health, stop.clone()));
+        .map(|scope| run_scope(scope, client.clone(), settings, cluster.to_owned(), health, &filled, stop.clone()));
     join_all(scopes).await;
 }
 
@@ -82,6 +91,7 @@ async fn run_scope(
     settings: &Settings,
     cluster: String,
     health: &Health,
+    filled: impl Fn(),
     stop: CancellationToken,
 ) {
     let (caches, writers) = Caches::new();
@@ -95,13 +105,17 @@ async fn run_scope(
     watch_made(&mut watches, &scope, &client, &live, &queues);
     health.metrics.show(caches.clone());
     tokio::select! {
-        filled = caches.filled() => {
-            if filled {
+        whole = caches.filled() => {
+            if whole {
                 tracing::info!(?scope, jobs = caches.jobs.len(), "the caches are filled");
-                health.ready(true);
+                filled();
             }
         }
-        () = stop.cancelled() => {}
+        () = stop.cancelled() => {
+            // A controller does not stop before its cache was filled once.
+            watches.shutdown().await;
+            return;
+        }
     }
     let context = Context::new(client, settings, cluster, Arc::clone(&health.metrics), caches.clone(), live);
     let context = Arc::new(context);

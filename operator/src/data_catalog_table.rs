@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use sluice_crds::condition::{ConditionType, Reason, StateReason};
@@ -15,7 +15,7 @@ use sluice_crds::report::TableReport;
 
 use crate::agent;
 use crate::caches;
-use crate::condition::{self, Aspect, seconds};
+use crate::condition::{self, Aspect, Truth, seconds};
 use crate::connection::MOST_USERS;
 use crate::context::Context;
 use crate::error::Error;
@@ -41,13 +41,16 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
     };
     let generation = table.metadata.generation.unwrap_or(0);
     let found = report.as_ref().and_then(|report| report.tables.iter().find(|it| it.name == key.name));
+    let found = found.filter(|found| found.generation == generation);
     let connection = |name: &str| caches::get(&context.caches.connections, &ObjectKey::new(&key.namespace, name));
     let jobs = caches::of_namespace(&context.caches.jobs, &key.namespace);
     let users = jobs.iter().filter(|job| uses::tables(&job.spec).contains(key.name.as_str()));
     let mut used_by: Vec<String> = users.map(|job| format!("StreamingJob/{}", job.name_any())).collect();
     used_by.sort();
     used_by.truncate(MOST_USERS);
-    let ready = ready(&table, connection, found.filter(|found| found.generation == generation));
+    let known = condition::find(&before.conditions, ConditionType::Ready)
+        .filter(|known| known.observed_generation == Some(generation) && known.status != "Unknown");
+    let ready = ready(&table, connection, found, known);
     let status = status(&table, ready, found, used_by, &before, now);
     if status != before {
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
@@ -61,6 +64,7 @@ fn ready(
     table: &DataCatalogTable,
     connection: impl Fn(&str) -> Option<Arc<Connection>>,
     found: Option<&TableReport>,
+    known: Option<&Condition>,
 ) -> Aspect {
     let not = |reason: &str, message: String| Aspect::new(ConditionType::Ready, false, reason, message);
     let location = &table.spec.location;
@@ -83,9 +87,19 @@ fn ready(
             return not(&broken.reason, format!("Connection {name}: {}", broken.message));
         }
     }
-    match found {
-        Some(found) if !found.finding.ok => not(&found.finding.reason, found.finding.message.clone()),
-        _ => Aspect::new(ConditionType::Ready, true, StateReason::Valid, "its connection exists and fits"),
+    match (found, known) {
+        (Some(found), _) if !found.finding.ok => not(&found.finding.reason, found.finding.message.clone()),
+        (Some(_), _) => Aspect::new(ConditionType::Ready, true, StateReason::Valid, "its connection exists and fits"),
+        // While the agent is away, what it found last is what is known.
+        (None, Some(known)) => {
+            Aspect::new(ConditionType::Ready, known.status == "True", &*known.reason, &*known.message)
+        }
+        (None, None) => Aspect::new(
+            ConditionType::Ready,
+            Truth::Unknown,
+            StateReason::Starting,
+            "the agent of the namespace has not looked yet",
+        ),
     }
 }
 
@@ -100,6 +114,9 @@ fn status(
 ) -> DataCatalogTableStatus {
     let generation = table.metadata.generation.unwrap_or(0);
     let columns = table.spec.columns.clone().unwrap_or_default();
+    // What was found at another location is nothing that is known of this one.
+    let nothing = DataCatalogTableStatus::default();
+    let same = if before.observed_generation == generation { before } else { &nothing };
     let (schema_version, schema_history) = versions(&columns, before, now);
     DataCatalogTableStatus {
         observed_generation: generation,
@@ -107,8 +124,8 @@ fn status(
         columns,
         schema_version,
         schema_history,
-        kafka: found.and_then(|found| found.kafka.clone()).or_else(|| before.kafka.clone()),
-        object_store: found.and_then(|found| found.object_store.clone()).or_else(|| before.object_store.clone()),
+        kafka: found.map_or_else(|| same.kafka.clone(), |found| found.kafka.clone()),
+        object_store: found.map_or_else(|| same.object_store.clone(), |found| found.object_store.clone()),
         used_by,
         ..before.clone()
     }
@@ -156,6 +173,8 @@ fn change(before: &[Column], now: &[Column]) -> String {
 mod tests {
     use serde_json::json;
 
+    use sluice_crds::report::Finding;
+
     use super::*;
     use crate::testing;
 
@@ -171,10 +190,11 @@ mod tests {
     #[test]
     fn a_table_is_ready_when_its_connection_exists_fits_and_works() {
         let orders = table("orders");
-        assert_eq!(ready(&orders, connections, None).truth, condition::Truth::True);
-        let missing = ready(&orders, |_| None, None);
-        assert_eq!((missing.truth, missing.reason.as_str()), (condition::Truth::False, "ReferenceNotFound"));
-        let wrong = ready(&orders, |_| connections("kafka"), None);
+        let usable = ready(&orders, connections, Some(&good()), None);
+        assert_eq!(usable.truth, Truth::True);
+        let missing = ready(&orders, |_| None, Some(&good()), None);
+        assert_eq!((missing.truth, missing.reason.as_str()), (Truth::False, "ReferenceNotFound"));
+        let wrong = ready(&orders, |_| connections("kafka"), Some(&good()), None);
         assert_eq!(wrong.reason, "ConfigInvalid");
         let broken = ready(
             &orders,
@@ -186,9 +206,26 @@ mod tests {
                     Some(sluice_crds::connection::ConnectionStatus { conditions, ..Default::default() });
                 Some(Arc::new(connection))
             },
+            Some(&good()),
             None,
         );
         assert_eq!((broken.reason.as_str(), broken.message.as_str()), ("AuthenticationFailed", "Connection lake: no"));
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_table_before_somebody_looked_and_what_was_found_stays_while_nobody_can() {
+        let orders = table("orders");
+        let before = ready(&orders, connections, None, None);
+        assert_eq!((before.truth, before.reason.as_str()), (Truth::Unknown, "Starting"));
+        let found = Aspect::new(ConditionType::Ready, false, "ReferenceNotFound", "no such bucket");
+        let known = condition::merge(&[], vec![found], 1, Timestamp::UNIX_EPOCH);
+        let now = ready(&orders, connections, None, known.first());
+        assert_eq!((now.truth, now.message.as_str()), (Truth::False, "no such bucket"));
+    }
+
+    fn good() -> TableReport {
+        let finding = Finding { ok: true, reason: "Valid".to_owned(), message: String::new() };
+        TableReport { name: "orders".to_owned(), generation: 1, finding, kafka: None, object_store: None }
     }
 
     /// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.
@@ -205,9 +242,9 @@ mod tests {
             })
         };
         let states = json!({
-            "usable": object(ready(&table, connections, None)),
-            "reference-not-found": object(ready(&table, |_| None, None)),
-            "connection-of-another-kind": object(ready(&table, |_| connections("kafka"), None)),
+            "usable": object(ready(&table, connections, Some(&good()), None)),
+            "reference-not-found": object(ready(&table, |_| None, Some(&good()), None)),
+            "connection-of-another-kind": object(ready(&table, |_| connections("kafka"), Some(&good()), None)),
         });
         insta::assert_json_snapshot!("gitops", states);
     }

@@ -54,6 +54,8 @@ async fn main() -> anyhow::Result<ExitCode> {
         leadership = Leadership::acquire(client.clone(), &settings) => leadership.context("cannot take the lease")?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
+    // From here on, it is what this operator does that counts.
+    health.ready(false);
     health.metrics.leads(true);
     tokio::select! {
         () = controllers::run(client, &settings, &cluster, &health, stop) => leadership.leave().await,

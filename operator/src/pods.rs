@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use sluice_crds::condition::Reason;
@@ -26,8 +27,12 @@ pub struct PodFact {
     pub terminating: bool,
     /// Has it ended for good?
     pub finished: bool,
+    /// Has it ended well?
+    pub succeeded: bool,
     /// The plan it was made for.
     pub plan_hash: Option<String>,
+    /// What of the job it was made from.
+    pub inputs: Option<String>,
     /// Why the scheduler finds no node, in its own words.
     pub unschedulable: Option<String>,
     /// Why its container does not start, in the kubelet's own words.
@@ -38,6 +43,8 @@ pub struct PodFact {
     pub restarts: i32,
     /// Does its container run now?
     pub running: bool,
+    /// Since when.
+    pub running_since: Option<Timestamp>,
 }
 
 /// How a container ended.
@@ -66,7 +73,9 @@ impl PodFact {
             address: address(pod, container),
             terminating: pod.metadata.deletion_timestamp.is_some(),
             finished: matches!(phase, "Succeeded" | "Failed"),
+            succeeded: phase == "Succeeded",
             plan_hash: pod.annotations().get(names::PLAN_HASH).cloned(),
+            inputs: pod.annotations().get(names::INPUTS).cloned(),
             unschedulable: unschedulable(pod),
             waiting: state.and_then(|state| state.waiting.as_ref()).and_then(|waiting| {
                 let reason = waiting.reason.as_deref().unwrap_or_default();
@@ -77,6 +86,7 @@ impl PodFact {
             crash: inner.and_then(crash),
             restarts: inner.map_or(0, |status| status.restart_count),
             running: state.is_some_and(|state| state.running.is_some()),
+            running_since: state.and_then(|state| Some(state.running.as_ref()?.started_at.as_ref()?.0)),
         }
     }
 }

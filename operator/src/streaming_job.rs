@@ -21,7 +21,7 @@ use sluice_crds::streaming_job::{StreamingJob, StreamingJobStatus};
 
 use crate::apply::{self, Owner};
 use crate::condition;
-use crate::context::Context;
+use crate::context::{Context, Settled};
 use crate::error::{Class, Error};
 use crate::names;
 use crate::object::Object;
@@ -68,11 +68,18 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
         outcome: &outcome,
         before: &before,
         caught_up: caught_up(&job, &before, now, &context),
+        settled: context.settled(&job.uid().unwrap_or_default()),
         now,
     };
     let status = status::status(&facts);
     if status.lag.as_ref().is_some_and(|lag| lag.records == 0) {
         context.is_caught_up(&job.uid().unwrap_or_default(), now);
+    }
+    if let (Some(lag), Some(commit)) = (&status.lag, &status.last_commit)
+        && facts.settled.is_none_or(|settled| settled.seq != commit.seq)
+    {
+        let settled = Settled { seq: commit.seq, records: lag.records };
+        context.has_settled(&job.uid().unwrap_or_default(), settled);
     }
     let pace = pace(&status, now);
     if let Some(status) = status::worth_writing(&before, status, now) {

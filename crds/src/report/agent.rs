@@ -125,6 +125,9 @@ pub struct LagReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerReport {
+    /// Where it lies.
+    #[serde(default)]
+    pub url: String,
     /// The sequence number of its newest record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<u64>,

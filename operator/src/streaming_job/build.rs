@@ -131,7 +131,10 @@ impl Blueprint<'_> {
     }
 
     fn disruption_budget(&self) -> Object {
-        let spec = json!({"maxUnavailable": 1, "selector": {"matchLabels": self.selector()}});
+        // A Job has no scale subresource, without which `maxUnavailable` lets nobody go at all: a node could not be drained before
+        // the end of the run. Whoever is evicted from a run is replaced, and goes on.
+        let limit = if self.valid.is_bounded() { ("minAvailable", 0) } else { ("maxUnavailable", 1) };
+        let spec = json!({limit.0: limit.1, "selector": {"matchLabels": self.selector()}});
         Object::new::<PodDisruptionBudget>(self.child(""), self.metadata(), json!({"spec": spec}))
     }
 

@@ -64,6 +64,9 @@ pub fn gate(
     before: &StreamingJobStatus,
     now: Timestamp,
 ) -> Gate {
+    if let Some(refused) = checkpoint_moved(job, before) {
+        return Gate::Refused(refused);
+    }
     let let_through = world.set.as_ref().is_some_and(|set| {
         let next = set.annotations().get(names::NEXT_PLAN).map(String::as_str);
         [plan_of(set), next].contains(&Some(job.hash.as_str()))
@@ -88,6 +91,19 @@ pub fn gate(
     let asked = condition::find(&before.conditions, ConditionType::ConfigValid).filter(|it| it.status == "Unknown");
     let since = asked.map_or(now, |asked| asked.last_transition_time.0);
     if now.duration_since(since) > AGENT_PATIENCE { Gate::Open } else { Gate::Waiting }
+}
+
+/// Where nobody says where the checkpoint is, it lies beside the table. A table that moves would take it along, and the job would begin anew.
+fn checkpoint_moved(job: &Validated, before: &StreamingJobStatus) -> Option<Invalid> {
+    let known = before.checkpoint.as_ref().filter(|known| known.seq.is_some())?;
+    let (old, new) = (&known.url, &job.plan.checkpoint.url);
+    (!job.own_checkpoint && old != new).then(|| Invalid {
+        reason: Reason::CheckpointMoved,
+        message: format!(
+            "the sink moved, and with it the default place of the checkpoint, from {old} to {new}: set spec.checkpoint.url to the first \
+             to go on where the job is, or to the second to begin anew by spec.source.startPosition"
+        ),
+    })
 }
 
 /// Pods of a job whose secret is missing would hang without a word.

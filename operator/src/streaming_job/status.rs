@@ -20,6 +20,7 @@ use super::observe::Observed;
 use super::rollout::Step;
 use super::validate::{Invalid, Validated};
 use crate::condition;
+use crate::context::Settled;
 use crate::names;
 
 /// Numbers that change all the time are written at most so often.
@@ -65,6 +66,8 @@ pub struct Facts<'a> {
     pub before: &'a StreamingJobStatus,
     /// When the job was last seen to have nothing left to read.
     pub caught_up: Option<Timestamp>,
+    /// How far behind it was after its last commit but this one.
+    pub settled: Option<Settled>,
     /// Now.
     pub now: Timestamp,
 }
@@ -80,6 +83,12 @@ impl Facts<'_> {
         }
     }
 
+    /// Is a pod at work that was made from an earlier state of the job?
+    fn outdated(&self) -> bool {
+        let Some(valid) = self.valid else { return false };
+        self.world.pods.iter().any(|pod| !pod.finished && pod.inputs.as_ref() != Some(&valid.inputs))
+    }
+
     /// How many pods have not ended.
     fn alive(&self) -> usize {
         self.world.pods.iter().filter(|pod| !pod.finished).count()
@@ -92,8 +101,12 @@ pub fn status(facts: &Facts<'_>) -> StreamingJobStatus {
     let desired = facts.desired();
     let before = facts.before;
     let (aspects, runs) = (conditions::aspects(facts, &progress), runs::runs(facts, &progress));
-    let checkpoint =
-        facts.valid.map(|valid| CheckpointStatus { url: valid.plan.checkpoint.url.clone(), seq: progress.tail });
+    // While the plan is not let through, the checkpoint is that of the plan before.
+    let let_through = !matches!(facts.outcome, Outcome::Invalid(_) | Outcome::Checking);
+    let checkpoint = facts
+        .valid
+        .filter(|_| let_through)
+        .map(|valid| CheckpointStatus { url: valid.plan.checkpoint.url.clone(), seq: progress.tail });
     let source = |valid: &Validated| format!("{}/{}", valid.plan.source.kafka.connection, valid.plan.source.topic);
     let old = before.summary.clone().unwrap_or_default();
     let desired_shown = desired.max(0);

@@ -1,7 +1,7 @@
 //! From a job and its world to a plan that can be built, or to everything that is wrong with it.
 
 use sluice_crds::condition::Reason;
-use sluice_crds::plan::{JobPlan, Mode, plan_hash};
+use sluice_crds::plan::{JobPlan, Mode, canonical_json, plan_hash};
 use sluice_crds::resolve::{ResolveContext, ResolveError, resolve};
 use sluice_crds::streaming_job::StreamingJob;
 
@@ -24,6 +24,8 @@ pub struct Validated {
     pub template: Template,
     /// How many workers there should be while the job is not suspended.
     pub replicas: i32,
+    /// Did the user say where the checkpoint is?
+    pub own_checkpoint: bool,
 }
 
 /// Why a job cannot run.
@@ -49,13 +51,16 @@ pub fn validate(job: &StreamingJob, world: &World, cluster: &str) -> Result<Vali
             // Half of a plan is better compared as text than as a struct: every field counts, also one that is added later.
             let text = |parts: &[&str]| names::hash(parts.join("\n").as_bytes());
             let (whole, resources) = (json(&plan), json(&workers.resources));
+            let inputs = text(&[&whole, &resources, &json(&workers.template), &nonce.to_string()]);
             Ok(Validated {
-                inputs: text(&[&whole, &resources, &json(&workers.template), &nonce.to_string()]),
-                run: names::short_hash(text(&[&hash, &nonce.to_string()]).as_bytes()),
+                // Whatever is changed about a run that failed, memory or retries too, is another try.
+                run: names::short_hash(inputs.as_bytes()),
+                inputs,
                 hash,
                 plan,
                 template,
                 replicas: workers.replicas.unwrap_or(1),
+                own_checkpoint: job.spec.checkpoint.is_some(),
             })
         }
         (plan, template) => {
@@ -65,7 +70,7 @@ pub fn validate(job: &StreamingJob, world: &World, cluster: &str) -> Result<Vali
 }
 
 fn json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_value(value).unwrap_or_default().to_string()
+    canonical_json(&serde_json::to_value(value).unwrap_or_default())
 }
 
 /// A missing reference is what will mend itself when somebody applies the rest of the manifests. It only counts when nothing else is wrong.

@@ -62,7 +62,7 @@ async fn look_into(facts: &JobFacts, tools: &Tools, kept: &mut Kept, found: &mut
     let plan = &facts.plan;
     let ledger = ledger(plan, tools, kept).await?;
     if let Some(ledger) = &ledger {
-        found.ledger = Some(ledger_report(ledger, &mut kept.last_commit).await?);
+        found.ledger = Some(ledger_report(ledger, &plan.checkpoint.url, &mut kept.last_commit).await?);
     }
     let lag = lag(plan, tools, ledger.as_ref(), &mut kept.times).await;
     // After an error of the ledger it is opened again; what Kafka says does not concern it.
@@ -94,7 +94,7 @@ async fn ledger(plan: &JobPlan, tools: &Tools, kept: &mut Kept) -> Result<Option
     Ok(Some(ledger))
 }
 
-async fn ledger_report(ledger: &Ledger, known: &mut Option<CommitReport>) -> Result<LedgerReport, Stop> {
+async fn ledger_report(ledger: &Ledger, url: &str, known: &mut Option<CommitReport>) -> Result<LedgerReport, Stop> {
     let state = ledger.state();
     match &state.last_commit {
         None => *known = None,
@@ -111,7 +111,7 @@ async fn ledger_report(ledger: &Ledger, known: &mut Option<CommitReport>) -> Res
             });
         }
     }
-    Ok(LedgerReport { tail: state.tail, last_commit: known.clone(), totals: totals(state) })
+    Ok(LedgerReport { url: url.to_owned(), tail: state.tail, last_commit: known.clone(), totals: totals(state) })
 }
 
 fn commit_report(last: &LastCommit, written: u64, positions: BTreeMap<i32, i64>) -> CommitReport {

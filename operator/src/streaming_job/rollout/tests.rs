@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sluice_crds::streaming_job::CheckpointStatus;
 
 use super::*;
 use crate::condition::{Aspect, Truth, merge};
@@ -161,4 +162,24 @@ fn a_run_that_was_told_as_complete_is_not_made_again() {
     };
     assert_eq!(decide(Some(&job), false, &world(), &told(&job.run)), Step::Done);
     assert_eq!(decide(Some(&job), false, &world(), &told("another")), Step::Run { suspended: false });
+}
+
+#[test]
+fn a_sink_that_moves_does_not_take_the_checkpoint_along() {
+    let known = |url: &str, seq| {
+        let checkpoint = CheckpointStatus { url: url.to_owned(), seq };
+        StreamingJobStatus { checkpoint: Some(checkpoint), ..StreamingJobStatus::default() }
+    };
+    let good = report(agent_report(&validated().hash, true, "Valid", ""));
+    let Gate::Refused(refused) = gated(&world(), Some(&good), &known("s3://lake/elsewhere/", Some(7)), 0) else {
+        panic!("it was let through");
+    };
+    assert_eq!(refused.reason, Reason::CheckpointMoved);
+    assert!(refused.message.contains("s3://lake/elsewhere/") && refused.message.contains("spec.checkpoint.url"));
+    // A ledger in which nothing stands is no place to go on from.
+    assert_eq!(gated(&world(), Some(&good), &known("s3://lake/elsewhere/", None), 0), Gate::Open);
+    // Who says where it lies means it.
+    let job = Validated { own_checkpoint: true, ..validated() };
+    let before = known("s3://lake/elsewhere/", Some(7));
+    assert_eq!(gate(&job, "orders", &world(), Some(&good), &before, at(0)), Gate::Open);
 }

@@ -1,5 +1,7 @@
 //! The conditions of a job, as its status contract lists them.
 
+use std::cmp::Ordering;
+
 use sluice_crds::condition::{ConditionType, Reason, StateReason};
 use sluice_crds::streaming_job::Lag;
 
@@ -67,26 +69,35 @@ fn verdict(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
             // A missing reference heals when it appears; the rest needs a change of what is there.
             let stalls = invalid.reason != Reason::ReferenceNotFound;
             let message = format!("{}: {}", invalid.reason, invalid.message);
-            Verdict::new(false, Reason::ConfigInvalid, message).stalled(stalls.then_some(Reason::ConfigInvalid))
+            let moved = invalid.reason == Reason::CheckpointMoved;
+            let stalled = if moved { Reason::CheckpointMoved } else { Reason::ConfigInvalid };
+            Verdict::new(false, Reason::ConfigInvalid, message).stalled(stalls.then_some(stalled))
         }
         Outcome::Checking => {
             let message = "the agent of the namespace is checking the plan";
             Verdict::new(false, StateReason::Starting, message).reconciling(StateReason::NewGeneration)
         }
-        Outcome::Done(Step::Drain) => draining("workers of the plan before commit what is open and leave"),
+        Outcome::Done(Step::Drain) => draining(facts, "workers of the plan before commit what is open and leave"),
         Outcome::Done(Step::Set { replicas: 0 } | Step::Run { suspended: true }) => at_zero(facts, progress),
         Outcome::Done(Step::Done | Step::Run { .. }) => bounded(facts, progress, trouble),
         Outcome::Done(Step::Set { .. } | Step::Hold) | Outcome::Failed { .. } => running(facts, progress, trouble),
     }
 }
 
-fn draining(message: &str) -> Verdict {
+/// Whoever is waited for is named: a pod on a node that is gone leaves only when somebody removes it.
+fn draining(facts: &Facts<'_>, why: &str) -> Verdict {
+    let pods: Vec<&str> =
+        facts.world.pods.iter().filter(|pod| !pod.finished).map(|pod| pod.name.as_str()).take(5).collect();
+    let message = match pods.as_slice() {
+        [] => why.to_owned(),
+        pods => format!("{why}; still there: {} (if its node is gone: kubectl delete pod --force)", pods.join(", ")),
+    };
     Verdict::new(false, StateReason::Draining, message).reconciling(StateReason::Draining)
 }
 
 fn suspended(facts: &Facts<'_>) -> Verdict {
     if facts.alive() > 0 {
-        return draining("workers commit what is open and leave, because spec.suspend is set");
+        return draining(facts, "workers commit what is open and leave, because spec.suspend is set");
     }
     Verdict::new(true, StateReason::Suspended, "spec.suspend is set; with false the job goes on where it is")
 }
@@ -94,7 +105,7 @@ fn suspended(facts: &Facts<'_>) -> Verdict {
 /// `workers.replicas: 0` is what the user asked for.
 fn at_zero(facts: &Facts<'_>, progress: &Progress) -> Verdict {
     if facts.alive() > 0 {
-        return draining("workers commit what is open and leave, because spec.workers.replicas is 0");
+        return draining(facts, "workers commit what is open and leave, because spec.workers.replicas is 0");
     }
     let nothing_to_do = progress.lag.as_ref().is_some_and(|lag| lag.records == 0);
     let reason = if nothing_to_do { StateReason::Idle } else { StateReason::Suspended };
@@ -141,12 +152,17 @@ fn running(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
     let useful =
         progress.partitions.map_or(desired, |partitions| desired.min(i32::try_from(partitions).unwrap_or(desired)));
     // A worker of a bounded run leaves when it is done, and what it owned needs nobody any more.
-    let leaving = facts.world.pods.iter().any(|pod| pod.finished);
+    let leaving = facts.world.pods.iter().any(|pod| pod.succeeded);
     let scaling = !leaving && (progress.ready < useful || facts.alive() as i32 != desired);
+    let outdated = facts.outdated();
     if (progress.all_owned() || leaving && progress.ready > 0) && progress.fresh {
         let message = format!("{} of {desired} workers own all {} partitions", progress.ready, progress.owned.len());
         let verdict = Verdict::new(true, StateReason::Running, message);
-        return if scaling { verdict.reconciling(StateReason::Scaling) } else { verdict };
+        return match (outdated, scaling) {
+            (true, _) => verdict.reconciling(StateReason::NewGeneration),
+            (_, true) => verdict.reconciling(StateReason::Scaling),
+            _ => verdict,
+        };
     }
     if let Some(trouble) = trouble {
         return Verdict::new(false, trouble.not_ready(), trouble.text()).stalled(trouble.stalls());
@@ -162,6 +178,7 @@ fn running(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
         return stuck(facts, progress);
     }
     let message = match progress.partitions {
+        _ if let Outcome::Failed { message, .. } = facts.outcome => message.clone(),
         Some(partitions) if partitions > progress.owned.len() => {
             format!("{} of {partitions} partitions are owned", progress.owned.len())
         }
@@ -230,7 +247,7 @@ fn lag_within_target(facts: &Facts<'_>, progress: &Progress) -> Option<Aspect> {
             format!("{seconds}s behind, at most {target}s are all right"),
         );
     }
-    let reason = direction(facts, lag);
+    let reason = direction(facts, progress, lag);
     aspect(
         Truth::False,
         reason,
@@ -238,13 +255,14 @@ fn lag_within_target(facts: &Facts<'_>, progress: &Progress) -> Option<Aspect> {
     )
 }
 
-/// Getting nearer, or further away? While nothing moves, what was said before stays.
-fn direction(facts: &Facts<'_>, lag: &Lag) -> StateReason {
-    let before = facts.before.lag.as_ref().map_or(lag.records, |before| before.records);
-    match lag.records.cmp(&before) {
-        std::cmp::Ordering::Less => StateReason::CatchingUp,
-        std::cmp::Ordering::Greater => StateReason::FallingBehind,
-        std::cmp::Ordering::Equal => {
+/// Getting nearer, or further away? Until the next commit, what was said before stays.
+fn direction(facts: &Facts<'_>, progress: &Progress, lag: &Lag) -> StateReason {
+    let seq = progress.last_commit.as_ref().map(|commit| commit.seq);
+    let settled = facts.settled.filter(|settled| seq != Some(settled.seq));
+    match settled.map(|settled| lag.records.cmp(&settled.records)) {
+        Some(Ordering::Less) => StateReason::CatchingUp,
+        Some(Ordering::Greater) => StateReason::FallingBehind,
+        Some(Ordering::Equal) | None => {
             let said = condition::find(&facts.before.conditions, ConditionType::LagWithinTarget);
             let catching = said.is_some_and(|said| said.reason == StateReason::CatchingUp.as_str());
             if catching { StateReason::CatchingUp } else { StateReason::FallingBehind }

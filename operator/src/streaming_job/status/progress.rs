@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sluice_crds::report::{CommitReport, PartitionReport, Phase, Totals, WorkerReport};
+use sluice_crds::report::{CommitReport, LedgerReport, PartitionReport, Phase, Totals, WorkerReport};
 use sluice_crds::streaming_job::{JobTotals, Lag, LastCommit, PartitionLag};
 
 use super::{Facts, Outcome};
@@ -62,12 +62,15 @@ impl Progress {
             facts.before.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.url != valid.plan.checkpoint.url)
         });
         let before = (!moved).then_some(facts.before);
-        let ledger = agent.and_then(|job| job.ledger.as_ref());
-        let commits = workers.iter().flat_map(|worker| &worker.commits);
+        let ledger = agent.and_then(|job| job.ledger.as_ref()).filter(|ledger| is_ours(facts, ledger));
+        // Workers of another plan may have another ledger; what they commit to this one, the agent sees.
+        let plan = facts.valid.map(|valid| valid.hash.as_str());
+        let of_plan = || workers.iter().filter(|worker| plan.is_none_or(|plan| worker.plan_hash == plan));
+        let commits = of_plan().flat_map(|worker| &worker.commits);
         let newest =
             commits.chain(ledger.and_then(|ledger| ledger.last_commit.as_ref())).max_by_key(|commit| commit.seq);
         let last_commit = newer(newest.map(last_commit), before.and_then(|before| before.last_commit.clone()));
-        let tails = workers.iter().filter_map(|worker| worker.ledger_tail).chain(ledger.and_then(|ledger| ledger.tail));
+        let tails = of_plan().filter_map(|worker| worker.ledger_tail).chain(ledger.and_then(|ledger| ledger.tail));
         let old_tail = before.and_then(|before| before.checkpoint.as_ref()?.seq);
         let in_flight = workers.iter().flat_map(|worker| &worker.partitions).any(|it| it.position > it.committed);
         let fresh = lag.as_ref().is_some_and(|lag| lag.records == 0) || is_fresh(facts, last_commit.as_ref());
@@ -111,10 +114,17 @@ impl Progress {
 
 /// The reports of the workers that count: those of the present plan once it is rolled out, and until then those that there are.
 fn current<'a>(facts: &'a Facts<'_>) -> Vec<&'a WorkerReport> {
-    let rolled_out = matches!(facts.outcome, Outcome::Done(Step::Set { .. } | Step::Run { .. }));
+    // What could not be rolled out is not at work, whoever else is.
+    let rolled_out =
+        matches!(facts.outcome, Outcome::Done(Step::Set { .. } | Step::Run { .. }) | Outcome::Failed { .. });
     let hash = facts.valid.filter(|_| rolled_out).map(|valid| valid.hash.as_str());
     let of_plan = |worker: &&WorkerReport| hash.is_none_or(|hash| worker.plan_hash == hash);
     facts.observed.workers.iter().filter(of_plan).collect()
+}
+
+/// Is it the ledger of the present plan, and not one that the agent has looked at before the job moved?
+fn is_ours(facts: &Facts<'_>, ledger: &LedgerReport) -> bool {
+    facts.valid.is_none_or(|valid| ledger.url == valid.plan.checkpoint.url)
 }
 
 fn is_at_work(worker: &WorkerReport) -> bool {

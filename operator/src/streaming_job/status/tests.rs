@@ -8,6 +8,7 @@ use sluice_crds::condition::Reason;
 use sluice_crds::report::{AgentReport, WorkerReport};
 
 use super::*;
+use crate::context::Settled;
 use crate::names;
 use crate::pods::{Crash, PodFact};
 use crate::testing::{self, agent_report, commit, edited, validated, worker_report};
@@ -28,6 +29,7 @@ struct Scene {
     suspended: bool,
     before: StreamingJobStatus,
     caught_up: Option<Timestamp>,
+    settled: Option<Settled>,
     now: Timestamp,
 }
 
@@ -38,7 +40,7 @@ impl Scene {
         let report =
             |partition: i32| worker_report(&hash, "Running", &[(partition, 100, 100)], &[commit(3, now(), 5, 100)]);
         let mut world = testing::world(&testing::manifests());
-        world.pods = vec![pod("orders-0", &hash), pod("orders-1", &hash)];
+        world.pods = vec![pod("orders-0", &valid), pod("orders-1", &valid)];
         Self {
             workers: vec![report(0), report(1)],
             valid: Some(valid),
@@ -48,6 +50,7 @@ impl Scene {
             suspended: false,
             before: StreamingJobStatus::default(),
             caught_up: None,
+            settled: None,
             now: now(),
         }
     }
@@ -97,6 +100,7 @@ impl Scene {
             outcome: &self.outcome,
             before: &self.before,
             caught_up: self.caught_up,
+            settled: self.settled,
             now: self.now,
         })
     }
@@ -117,9 +121,9 @@ impl Scene {
     }
 }
 
-fn pod(name: &str, plan: &str) -> PodFact {
-    let pod =
-        json!({"metadata": {"name": name, "annotations": {names::PLAN_HASH: plan}}, "status": {"phase": "Running"}});
+fn pod(name: &str, of: &Validated) -> PodFact {
+    let annotations = json!({names::PLAN_HASH: of.hash, names::INPUTS: of.inputs});
+    let pod = json!({"metadata": {"name": name, "annotations": annotations}, "status": {"phase": "Running"}});
     PodFact::of(&serde_json::from_value(pod).expect("a pod"), "worker")
 }
 
@@ -211,6 +215,7 @@ fn a_bounded_run_is_running_also_when_some_of_its_workers_are_done() {
     let scene = Scene::with(|scene| {
         scene.outcome = Outcome::Done(Step::Run { suspended: false });
         scene.world.pods[0].finished = true;
+        scene.world.pods[0].succeeded = true;
         scene.workers.remove(0);
     });
     assert_eq!(scene.told()[0], "Ready=True:Running");
@@ -356,7 +361,8 @@ fn lag_is_told_also_while_no_worker_lives() {
         let mut report = agent_report(&scene.hash(), true, "Valid", "");
         report["jobs"][0]["lag"] = json!({"partitions": [
             {"topic": "orders", "partition": 0, "committed": 5, "position": 5, "end": 25}], "seconds": 90, "time": now()});
-        report["jobs"][0]["ledger"] = json!({"tail": 9, "lastCommit": commit(9, now(), 1000, 7), "totals": {
+        let url = "s3://lake/shop/_sluice/etl.orders/";
+        report["jobs"][0]["ledger"] = json!({"url": url, "tail": 9, "lastCommit": commit(9, now(), 1000, 7), "totals": {
             "read": 100, "written": 90, "filtered": 8, "dead": 2, "bytesRead": 1, "bytesWritten": 2, "files": 3, "batches": 4,
             "voided": 0, "retried": 0}});
         scene.agent = Some(report);
@@ -374,9 +380,11 @@ fn lag_is_told_also_while_no_worker_lives() {
 
 #[test]
 fn a_lag_that_becomes_smaller_is_being_worked_off() {
-    let behind = |records: i64, before: StreamingJobStatus| {
+    let behind = |records: i64, settled: Option<(i64, i64)>, before: StreamingJobStatus| {
         Scene::with(|scene| {
             scene.before = before;
+            // The commit that is seen now is number 3.
+            scene.settled = settled.map(|(seq, records)| Settled { seq, records });
             let mut report = agent_report(&scene.hash(), true, "Valid", "");
             report["jobs"][0]["lag"] = json!({"partitions": [
                 {"topic": "orders", "partition": 0, "committed": 100, "position": 100, "end": 100 + records},
@@ -388,13 +396,13 @@ fn a_lag_that_becomes_smaller_is_being_worked_off() {
     let reason = |status: &StreamingJobStatus| {
         status.conditions.iter().find(|it| it.type_ == "LagWithinTarget").map(|it| it.reason.clone()).expect("told")
     };
-    let first = behind(500, StreamingJobStatus::default());
+    let first = behind(500, None, StreamingJobStatus::default());
     assert_eq!(reason(&first), "FallingBehind");
-    let second = behind(400, first);
+    let second = behind(400, Some((2, 500)), first);
     assert_eq!(reason(&second), "CatchingUp");
-    let third = behind(400, second);
-    assert_eq!(reason(&third), "CatchingUp", "nothing moved, so nothing new is said");
-    assert_eq!(reason(&behind(600, third)), "FallingBehind");
+    let third = behind(900, Some((3, 400)), second);
+    assert_eq!(reason(&third), "CatchingUp", "until the next commit lag can only grow");
+    assert_eq!(reason(&behind(600, Some((2, 400)), third)), "FallingBehind");
 }
 
 #[test]
@@ -415,7 +423,7 @@ fn more_workers_than_partitions_are_spares_and_the_job_is_ready() {
     let scene = Scene::with(|scene| {
         scene.valid = Some(edited("replicas: 2", "replicas: 3").expect("valid"));
         let hash = scene.hash();
-        scene.world.pods.push(pod("orders-2", &hash));
+        scene.world.pods.push(pod("orders-2", &validated()));
         scene.workers.push(worker_report(&hash, "Running", &[], &[]));
     });
     assert_told(&scene, &["Ready=True:Running", "ScalingLimited=True:PartitionCount"]);
@@ -587,4 +595,41 @@ fn the_states_of_a_job_that_gitops_tools_judge() {
         "dead-letters": object(Scene::with(|scene| scene.workers[0]["totals"]["dead"] = json!(2))),
     });
     insta::assert_json_snapshot!("gitops", states);
+}
+
+#[test]
+fn what_a_worker_died_of_long_ago_is_not_what_ails_it_now() {
+    let scene = |ago: i64| {
+        Scene::with(|scene| {
+            scene.crash(Some(Reason::RetriesExhausted), 6);
+            for pod in &mut scene.world.pods {
+                pod.running_since = Timestamp::from_second(NOW - ago).ok();
+            }
+            let hash = scene.hash();
+            let mut report = worker_report(&hash, "Retrying", &[(0, 100, 5000)], &[]);
+            report["trouble"] = json!("SourceUnavailable: no broker answers");
+            scene.workers = vec![report];
+        })
+    };
+    assert_eq!(scene(3600).told()[0], "Ready=False:SourceUnavailable");
+    assert!(!scene(3600).told().iter().any(|word| word.starts_with("Stalled")));
+    assert!(scene(5).told().contains(&"Stalled=True:RetriesExhausted".to_owned()));
+}
+
+#[test]
+fn workers_of_another_plan_do_not_make_a_job_ready_that_could_not_be_rolled_out() {
+    let scene = Scene::with(|scene| {
+        scene.outcome = Outcome::Failed { conflict: false, user: false, message: "the webhook is away".to_owned() };
+        for worker in &mut scene.workers {
+            worker["planHash"] = json!("old");
+        }
+    });
+    let ready = scene.status().conditions.into_iter().find(|condition| condition.type_ == "Ready").expect("told");
+    assert_eq!((ready.status.as_str(), ready.message.as_str()), ("False", "the webhook is away"));
+}
+
+#[test]
+fn pods_of_an_earlier_state_of_the_job_are_a_change_on_its_way() {
+    let scene = Scene::with(|scene| scene.world.pods[1].inputs = Some("before".to_owned()));
+    assert_eq!(scene.told(), ["Ready=True:Running", "Reconciling=True:NewGeneration"]);
 }

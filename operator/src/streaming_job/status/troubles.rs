@@ -1,9 +1,11 @@
 //! Why a job does not get on, from whoever knows it best.
 
+use jiff::Timestamp;
 use sluice_crds::condition::{Reason, StateReason};
 use sluice_crds::report::Phase;
 
 use super::Facts;
+use super::progress::patience;
 
 /// The exit code of a worker that an object store sent home.
 const STORE_EXIT: i32 = 4;
@@ -105,9 +107,12 @@ fn by_workers<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Trouble> + 'a {
     })
 }
 
+/// A worker that has run for long since it died is past that: what it died of is not what ails it now.
 fn by_deaths<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Trouble> + 'a {
     let hash = facts.valid.map(|valid| valid.hash.as_str());
+    let recovered = move |since: Timestamp| facts.now.duration_since(since) > patience(facts);
     let pods = facts.world.pods.iter().filter(move |pod| pod.plan_hash.as_deref() == hash && !pod.terminating);
+    let pods = pods.filter(move |pod| !pod.running_since.is_some_and(recovered));
     pods.filter_map(|pod| {
         let crash = pod.crash.as_ref()?;
         let message = match crash.reason {
