@@ -16,6 +16,7 @@ pub const PORT: i32 = 8080;
 
 /// One pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct PodFact {
     /// Its name.
     pub name: String,

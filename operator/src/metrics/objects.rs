@@ -17,7 +17,7 @@ use sluice_crds::streaming_job::StreamingJob;
 use crate::caches::Caches;
 use crate::condition;
 
-/// Prometheus has a label `job` of its own; the chart's PodMonitor gives the workers' metrics the same label as here.
+/// Prometheus has a label `job` of its own; the chart's `PodMonitor` gives the workers' metrics the same label as here.
 #[derive(Debug, EncodeLabelSet)]
 struct JobLabels {
     namespace: String,
