@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
-use kube::runtime::watcher::{Config, Event};
-use kube::runtime::{WatchStreamExt, metadata_watcher};
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
@@ -22,8 +23,10 @@ const AT_ONCE: usize = 32;
 
 /// Starts every pod. Ends only when something goes wrong.
 pub async fn play(client: Client, pods: Arc<Pods>) -> Result<()> {
-    let events = metadata_watcher(Api::<Pod>::all(client.clone()), Config::default().labels(OURS));
-    let events = events.default_backoff().map_err(|error| anyhow::Error::new(error).context("the watch of pods"));
+    let all: Api<PartialObjectMeta<Pod>> = Api::all(client.clone());
+    let events = watcher(all, Config::default().labels(OURS))
+        .default_backoff()
+        .map_err(|error| anyhow::Error::new(error).context("the watch of pods"));
     events
         .try_for_each_concurrent(AT_ONCE, |event| async {
             match event {

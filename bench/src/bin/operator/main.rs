@@ -19,7 +19,6 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use kube::Client;
 use sluice_bench::figures::{Figures, Phase, Setting, Waits, Writes};
-use tokio::task::JoinSet;
 
 use audit_log::AuditLog;
 use program::Program;

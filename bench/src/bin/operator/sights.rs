@@ -1,6 +1,6 @@
 //! What watches of the API server show, and a way to wait until they show something.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -8,10 +8,10 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, metadata_watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use sluice_bench::figures::Writes;
 use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
@@ -101,7 +101,8 @@ impl Sights {
 
     /// The watches. They do not end.
     pub fn watch(&self, client: &Client) -> Vec<BoxFuture<'_, ()>> {
-        let sets = metadata_watcher(Api::<StatefulSet>::all(client.clone()), watcher::Config::default().labels(OURS));
+        let sets: Api<PartialObjectMeta<StatefulSet>> = Api::all(client.clone());
+        let sets = watcher::watcher(sets, watcher::Config::default().labels(OURS));
         let set = |seen: &mut Seen, key, _: &_| {
             seen.sets.entry(key).or_insert_with(Instant::now);
         };
