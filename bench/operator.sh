@@ -9,7 +9,10 @@ if [ "${1-}" != --inside ]; then
   # Whoever is not root is root in there.
   user=()
   [ "$(id -u)" -eq 0 ] || user=(--map-root-user)
-  exec unshare "${user[@]}" --net --mount --pid --fork --kill-child --mount-proc "${BASH_SOURCE[0]}" --inside "$@"
+  # It hears no other signal, and takes everything inside with it.
+  setpriv --pdeathsig KILL -- \
+    unshare "${user[@]}" --net --mount --pid --fork --kill-child --mount-proc "${BASH_SOURCE[0]}" --inside "$@"
+  exit
 fi
 programs=$2
 shift 2
@@ -68,6 +71,8 @@ api_server --audit-policy-file="$conf/audit.yaml" --audit-log-path="$state/audit
 controller_manager
 export KUBECONFIG=$conf/admin.conf
 install >>"$log/install.log" 2>&1
-"$programs/operator" --program "$programs/sluice-operator" --program-kubeconfig "$conf/operator.conf" \
+beside=()
+for pid in "${!names[@]}"; do beside+=(--beside "${names[$pid]}=$pid"); done
+"$programs/operator" "${beside[@]}" --program "$programs/sluice-operator" --program-kubeconfig "$conf/operator.conf" \
   --audit-log "$state/audit.log" --logs "$log" "$@"
 rm -rf "$state"

@@ -1,5 +1,6 @@
 //! What was measured, and how it is shown.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -95,6 +96,8 @@ pub struct Phase {
     pub seconds: f64,
     /// Processor seconds of the operator.
     pub cpu: f64,
+    /// Those of the programs of the cluster.
+    pub beside: BTreeMap<String, f64>,
     /// Its requests to the API server, by the audit log.
     pub requests: Requests,
     /// Statuses that changed, by watches.
@@ -173,7 +176,9 @@ impl Figures {
             row(&format!("status writes for each job and minute, {name}"), format!("{writes:.2}"), "");
         }
         for (name, phase) in phases {
-            row(&format!("CPU of the operator, {name}"), format!("{:.1} s a minute", phase.cpu / phase.minutes()), "");
+            let cluster: f64 = phase.beside.values().sum();
+            let value = format!("{:.1} s / {:.1} s a minute", phase.cpu / phase.minutes(), cluster / phase.minutes());
+            row(&format!("CPU of operator / cluster, {name}"), value, "");
         }
         text
     }

@@ -140,7 +140,8 @@ impl PlayedJob {
     /// The job as somebody saw it who looks so often. Not all are looked at in the same second.
     fn last_look(&self, traffic: Traffic, now: Timestamp, every: SignedDuration) -> Look<'_> {
         let age = (now.as_second() + self.phase.as_secs()).rem_euclid(every.as_secs());
-        self.look(traffic, now - SignedDuration::from_secs(age))
+        let parts = SignedDuration::from_nanos(i64::from(now.subsec_nanosecond()));
+        self.look(traffic, now - SignedDuration::from_secs(age) - parts)
     }
 
     /// What the worker of this ordinal tells. They share the partitions evenly.
@@ -269,11 +270,12 @@ mod tests {
 
     #[test]
     fn the_agent_measures_now_and_then() {
-        let lag = |second| {
-            let partitions = job().job(moving(), at(second)).lag.expect("a lag").partitions;
+        let lag = |tenth: i64| {
+            let now = at(0) + SignedDuration::from_millis(100 * tenth);
+            let partitions = job().job(moving(), now).lag.expect("a lag").partitions;
             partitions[0].end.expect("an end")
         };
-        let ends: std::collections::BTreeSet<_> = (0..60).map(lag).collect();
+        let ends: std::collections::BTreeSet<_> = (0..600).map(lag).collect();
         assert!(ends.len() <= 5, "{ends:?}");
     }
 }

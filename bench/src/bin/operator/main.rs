@@ -6,6 +6,7 @@
 mod audit_log;
 mod kubelet;
 mod pods;
+mod process;
 mod program;
 mod sample;
 mod sights;
@@ -54,6 +55,14 @@ struct Flags {
     /// The audit log of the API server, with one line for each request of the operator.
     #[arg(long)]
     audit_log: PathBuf,
+    /// Other programs whose processor time is measured: name=pid.
+    #[arg(long, value_parser = named)]
+    beside: Vec<(String, u32)>,
+}
+
+fn named(text: &str) -> Result<(String, u32)> {
+    let (name, pid) = text.split_once('=').context("name=pid")?;
+    Ok((name.to_owned(), pid.parse()?))
 }
 
 /// The longest that anything may take that is waited for.
@@ -81,32 +90,32 @@ async fn main() -> Result<()> {
 async fn measure(stage: &Stage, flags: &Flags, seed: u64) -> Result<Figures> {
     tell("connections and tables are made");
     stage.furnish().await?;
-    let mut meter = Meter { stage, log: AuditLog::open(&flags.audit_log)? };
-    let program = Program::start(&flags.program)?;
-    stage.until_furnished(PATIENCE).await?;
+    let mut meter = Meter { stage, log: AuditLog::open(&flags.audit_log)?, beside: &flags.beside };
+    let mut program = Program::start(&flags.program)?;
+    program.meanwhile(stage.until_furnished(PATIENCE)).await?;
 
     tell("jobs come");
     let start = meter.start(&program)?;
     let applied = stage.apply(flags.rate).await?;
-    stage.until_ready(PATIENCE).await?;
+    program.meanwhile(stage.until_ready(PATIENCE)).await?;
     let coming = meter.stop(&start, &program)?;
-    let after_apply = program.memory()?;
+    let after_apply = process::memory(program.pid)?;
 
     tell("another operator takes over");
     program.stop().await?;
-    let program = Program::start(&flags.program)?;
+    let mut program = Program::start(&flags.program)?;
     let start = meter.start(&program)?;
-    stage.pods.until_asked(2, PATIENCE).await?;
+    program.meanwhile(stage.pods.until_asked(2, PATIENCE)).await?;
     let restart = meter.stop(&start, &program)?;
-    let after_restart = program.memory()?;
+    let after_restart = process::memory(program.pid)?;
 
     tell("at rest");
-    let rest = meter.during(&program, flags.minutes).await?;
+    let rest = meter.during(&mut program, flags.minutes).await?;
     tell("lag moves");
     stage.pods.move_lag();
-    stage.pods.until_asked(2, PATIENCE).await?;
-    let moving = meter.during(&program, flags.minutes).await?;
-    let at_end = program.memory()?;
+    program.meanwhile(stage.pods.until_asked(2, PATIENCE)).await?;
+    let moving = meter.during(&mut program, flags.minutes).await?;
+    let at_end = process::memory(program.pid)?;
     program.stop().await?;
     let setting =
         Setting { jobs: flags.jobs, workers: flags.workers, namespaces: flags.namespaces, rate: flags.rate, seed };
@@ -131,6 +140,7 @@ async fn measure(stage: &Stage, flags: &Flags, seed: u64) -> Result<Figures> {
 struct Start {
     at: Instant,
     cpu: f64,
+    beside: Vec<f64>,
     writes: Writes,
 }
 
@@ -138,27 +148,40 @@ struct Start {
 struct Meter<'a> {
     stage: &'a Stage,
     log: AuditLog,
+    beside: &'a [(String, u32)],
 }
 
 impl Meter<'_> {
     fn start(&mut self, program: &Program) -> Result<Start> {
         // What was before is nobody's.
         self.log.look()?;
-        Ok(Start { at: Instant::now(), cpu: program.cpu()?, writes: self.stage.sights.writes() })
+        Ok(Start {
+            at: Instant::now(),
+            cpu: process::cpu(program.pid)?,
+            beside: self.beside()?,
+            writes: self.stage.sights.writes(),
+        })
     }
 
     fn stop(&mut self, start: &Start, program: &Program) -> Result<Phase> {
+        let names = self.beside.iter().map(|(name, _)| name.clone());
         Ok(Phase {
             seconds: start.at.elapsed().as_secs_f64(),
-            cpu: program.cpu()? - start.cpu,
+            cpu: process::cpu(program.pid)? - start.cpu,
+            beside: names.zip(self.beside()?.into_iter().zip(&start.beside).map(|(now, then)| now - then)).collect(),
             requests: self.log.look()?,
             writes: self.stage.sights.writes().since(start.writes),
         })
     }
 
-    async fn during(&mut self, program: &Program, minutes: f64) -> Result<Phase> {
+    fn beside(&self) -> Result<Vec<f64>> {
+        self.beside.iter().map(|(_, pid)| process::cpu(*pid)).collect()
+    }
+
+    async fn during(&mut self, program: &mut Program, minutes: f64) -> Result<Phase> {
         let start = self.start(program)?;
-        tokio::time::sleep(Duration::try_from_secs_f64(minutes * 60.0)?).await;
+        let time = Duration::try_from_secs_f64(minutes * 60.0)?;
+        program.meanwhile(async { Ok(tokio::time::sleep(time).await) }).await?;
         self.stop(&start, program)
     }
 }

@@ -1,13 +1,13 @@
 //! The operator as a process: the program that ships, with the settings of the chart.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
+use std::future::Future;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use sluice_bench::figures::Memory;
 use tokio::process::{Child, Command};
 
 /// What it runs with.
@@ -24,15 +24,14 @@ pub struct Settings {
     logs: PathBuf,
 }
 
-/// Of the numbers in `/proc/<pid>/stat`: a hundred for each second, on every Linux.
-const TICKS: f64 = 100.0;
 /// It finishes what is under way, and gives the lease back.
 const LEAVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running operator. Dropping it kills it.
 pub struct Program {
     child: Child,
-    pid: u32,
+    /// Its number.
+    pub pid: u32,
 }
 
 impl Program {
@@ -54,27 +53,12 @@ impl Program {
         Ok(Self { child, pid })
     }
 
-    /// Its memory now.
-    pub fn memory(&self) -> Result<Memory> {
-        let status = self.proc("status")?;
-        let mebibytes = |name: &str| -> Result<f64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
-            Ok(line.trim_start_matches(':').trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
-        };
-        Ok(Memory { peak: mebibytes("VmHWM")?, resident: mebibytes("VmRSS")?, anonymous: mebibytes("RssAnon")? })
-    }
-
-    /// Processor seconds of all its threads since its start, the kernel's work for it included.
-    pub fn cpu(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        // The name in the second field may hold anything; it ends with the last parenthesis.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).context("a short stat")?.parse::<f64>().context("no number");
-        Ok((ticks(11)? + ticks(12)?) / TICKS)
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        fs::read_to_string(format!("/proc/{}/{file}", self.pid)).context("the operator has ended: its log says why")
+    /// Waits for something that it brings about: in vain, when it ends.
+    pub async fn meanwhile<T>(&mut self, what: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            result = what => result,
+            ended = self.child.wait() => bail!("the operator has ended ({}): its log says why", ended?),
+        }
     }
 
     /// Asks it to leave, as a kubelet does, and waits.
