@@ -8,8 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crate folder, and the crates of ours that it may depend on. Nobody may depend on `operator`.
-const ARROWS: [(&str, &[&str]); 5] =
-    [("crds", &[]), ("worker", &["crds"]), ("cli", &["crds", "worker"]), ("operator", &["crds"]), ("e2e", &["crds"])];
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("crds", &[]),
+    ("worker", &["crds"]),
+    ("cli", &["crds", "worker"]),
+    ("operator", &["crds"]),
+    ("e2e", &["crds"]),
+    ("bench", &["crds"]),
+];
 
 /// A library, and the only places that may use it.
 const ROOMS: [(&str, &[&str]); 4] = [

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
@@ -23,6 +23,7 @@ use crate::object::Object;
 use crate::pods::{PORT, PORT_NAME, PodFact};
 use crate::settings::PodSettings;
 use crate::streaming_job::build::{restricted_container, restricted_pod, secrets_volume};
+use crate::views::PodView;
 
 /// What everything of the agent is called.
 pub const NAME: &str = "sluice-agent";
@@ -127,7 +128,7 @@ fn template(secrets: &BTreeSet<SecretFile>, pods: &PodSettings, cluster: &str) -
 /// The agent of a namespace that can be asked; the newest one while two of them overlap.
 pub fn pod(caches: &Caches, namespace: &str) -> Option<PodFact> {
     let pods =
-        caches.pods.state_filter(|pod: &Pod| pod.metadata.namespace.as_deref() == Some(namespace) && is_agent(pod));
+        caches.pods.state_filter(|pod: &PodView| pod.metadata.namespace.as_deref() == Some(namespace) && is_agent(pod));
     let mut pods: Vec<_> = pods.iter().map(|pod| (PodFact::of(pod, AGENT), pod.creation_timestamp())).collect();
     pods.sort_by_key(|(fact, made)| {
         let answers = fact.running && !fact.terminating && fact.address.is_some();
@@ -138,7 +139,7 @@ pub fn pod(caches: &Caches, namespace: &str) -> Option<PodFact> {
 
 /// Is it made by a ReplicaSet of our Deployment? The operator may not read ReplicaSets, whose names are those of their Deployments with
 /// the hash that also stands on the pod.
-pub fn is_agent(pod: &Pod) -> bool {
+pub fn is_agent(pod: &PodView) -> bool {
     let labels = pod.labels();
     let label = |name: &str| labels.get(name).map(String::as_str);
     let hash = label("pod-template-hash").unwrap_or_default();
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_pod_that_only_carries_the_labels_is_no_agent() {
-        let pod = |owner: &str| -> Pod {
+        let pod = |owner: &str| -> PodView {
             serde_json::from_value(json!({"metadata": {
                 "name": "x",
                 "labels": {"app.kubernetes.io/component": "agent", "app.kubernetes.io/instance": NAME, "pod-template-hash": "abc"},

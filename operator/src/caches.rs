@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use futures::channel::mpsc::UnboundedSender;
 use futures::{Stream, TryStreamExt};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{Lookup, ObjectRef, Store, store};
@@ -26,6 +24,7 @@ use sluice_crds::streaming_job::StreamingJob;
 use crate::live::Live;
 use crate::names;
 use crate::object::Address;
+use crate::views::{PodView, SetView};
 
 /// What the watches show.
 #[derive(Clone)]
@@ -37,11 +36,11 @@ pub struct Caches {
     /// All connections.
     pub connections: Store<Connection>,
     /// The StatefulSets of continuous jobs.
-    pub sets: Store<StatefulSet>,
+    pub sets: Store<SetView>,
     /// The Jobs of bounded runs.
     pub runs: Store<Job>,
     /// The pods of workers and agents.
-    pub pods: Store<Pod>,
+    pub pods: Store<PodView>,
 }
 
 /// The other ends of the caches.
@@ -53,11 +52,11 @@ pub struct Writers {
     /// Of the connections.
     pub connections: Writer<Connection>,
     /// Of the StatefulSets.
-    pub sets: Writer<StatefulSet>,
+    pub sets: Writer<SetView>,
     /// Of the Jobs.
     pub runs: Writer<Job>,
     /// Of the pods.
-    pub pods: Writer<Pod>,
+    pub pods: Writer<PodView>,
 }
 
 impl Caches {

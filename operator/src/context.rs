@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use sluice_crds::reference::ObjectKey;
 
 use crate::caches::Caches;
@@ -25,8 +25,8 @@ pub struct Context {
     pub live: Arc<Live>,
     /// Asks pods.
     pub reports: Reports,
-    /// Writes events.
-    pub recorder: Recorder,
+    /// Who writes events.
+    pub reporter: Reporter,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// What pods run.
@@ -63,9 +63,8 @@ impl Context {
         caches: Caches,
         live: Arc<Live>,
     ) -> Self {
-        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(settings.pod_name.clone()) };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
+            reporter: Reporter { controller: MANAGER.to_owned(), instance: Some(settings.pod_name.clone()) },
             client,
             caches,
             live,

@@ -11,7 +11,7 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -35,6 +35,7 @@ use crate::http::Health;
 use crate::live::Live;
 use crate::names;
 use crate::settings::Settings;
+use crate::views::PodView;
 use crate::{agent, connection, data_catalog_table, streaming_job, uses};
 
 /// Reconciles of one kind at the same time. Most of the time of each is waiting for pods and the API server.
@@ -197,7 +198,7 @@ fn watch_ours(
     watches.spawn(follow(events, writers.runs, move |change| child_changed(&change, &to)));
 
     let (cached, to) = (caches.clone(), queues.clone());
-    let events = caches::events(scope.api::<Pod>(client), Some(names::OURS));
+    let events = caches::events(scope.api::<PodView>(client), Some(names::OURS));
     watches.spawn(follow(events, writers.pods, move |change| {
         child_changed(&change, &to);
         agent_changed(&change, &cached, &to);
@@ -317,11 +318,11 @@ fn child_changed<K: ResourceExt>(change: &Change<'_, K>, queues: &Queues) {
 }
 
 /// The agent has started, or is gone: everybody in the namespace has questions.
-fn agent_changed(change: &Change<'_, Pod>, caches: &Caches, queues: &Queues) {
+fn agent_changed(change: &Change<'_, PodView>, caches: &Caches, queues: &Queues) {
     if !agent::is_agent(change.object) {
         return;
     }
-    let running = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+    let running = |pod: &PodView| pod.status.phase.as_deref() == Some("Running");
     let before = change.before.as_ref().is_some_and(|before| running(before));
     if before == running(change.object) && !change.deleted {
         return;

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 use crate::condition::shortened;
+use crate::context::Context;
 
 /// The API server refuses longer notes.
 const LONGEST_NOTE: usize = 1024;
@@ -48,7 +49,11 @@ fn is_trouble(condition: &Condition) -> bool {
 }
 
 /// Publishes transitions. An event that cannot be written is logged and forgotten: status says the same.
-pub async fn publish(recorder: &Recorder, about: &ObjectReference, transitions: Vec<Transition>) {
+///
+/// The recorder goes with them: it would keep each event for six minutes, to find the same one again. A transition is never the same,
+/// because the object had another version then.
+pub async fn publish(context: &Context, about: &ObjectReference, transitions: Vec<Transition>) {
+    let recorder = Recorder::new(context.client.clone(), context.reporter.clone());
     for transition in transitions {
         let event = Event {
             type_: if transition.warning { EventType::Warning } else { EventType::Normal },

@@ -35,3 +35,4 @@ pub mod streaming_job;
 #[cfg(test)]
 mod testing;
 pub mod uses;
+pub mod views;

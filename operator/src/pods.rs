@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 use sluice_crds::condition::Reason;
 
 use crate::names;
+use crate::views::{ContainerStatusView, PodView};
 
 /// The port that reports are served on, by its name.
 pub const PORT_NAME: &str = "http";
@@ -61,12 +61,10 @@ pub struct Crash {
 
 impl PodFact {
     /// Reads a pod with one container of this name.
-    pub fn of(pod: &Pod, container: &str) -> Self {
-        let status = pod.status.as_ref();
-        let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-        let inner = containers.iter().find(|status| status.name == container);
+    pub fn of(pod: &PodView, container: &str) -> Self {
+        let inner = pod.status.container_statuses.iter().find(|status| status.name == container);
         let state = inner.and_then(|status| status.state.as_ref());
-        let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        let phase = pod.status.phase.as_deref().unwrap_or_default();
         let owners = pod.owner_references().iter();
         Self {
             name: pod.name_any(),
@@ -92,23 +90,21 @@ impl PodFact {
     }
 }
 
-fn address(pod: &Pod, container: &str) -> Option<SocketAddr> {
-    let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
-    let containers = &pod.spec.as_ref()?.containers;
-    let ports = containers.iter().find(|it| it.name == container)?.ports.as_deref().unwrap_or_default();
-    let port = ports.iter().find(|port| port.name.as_deref() == Some(PORT_NAME))?.container_port;
+fn address(pod: &PodView, container: &str) -> Option<SocketAddr> {
+    let ip = pod.status.pod_ip.as_deref()?;
+    let container = pod.spec.containers.iter().find(|it| it.name == container)?;
+    let port = container.ports.iter().find(|port| port.name.as_deref() == Some(PORT_NAME))?.container_port;
     Some(SocketAddr::new(ip.parse().ok()?, u16::try_from(port).ok()?))
 }
 
-fn unschedulable(pod: &Pod) -> Option<String> {
-    let conditions = pod.status.as_ref()?.conditions.as_deref()?;
-    let scheduled = conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
+fn unschedulable(pod: &PodView) -> Option<String> {
+    let scheduled = pod.status.conditions.iter().find(|condition| condition.type_ == "PodScheduled")?;
     (scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable"))
         .then(|| scheduled.message.clone().unwrap_or_default())
 }
 
 /// The present end comes before the last one: a container in back-off has both.
-fn crash(status: &ContainerStatus) -> Option<Crash> {
+fn crash(status: &ContainerStatusView) -> Option<Crash> {
     let ended = [&status.state, &status.last_state];
     let ended = ended.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
     // Asked to leave: 0. Killed for being asked too long: 143, 137 without being out of memory. No crash.

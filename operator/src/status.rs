@@ -61,7 +61,7 @@ where
         Err(source) => return Err(Error::Status { kind, key, source }),
     }
     let about = object.object_ref(&());
-    events::publish(&context.recorder, &about, events::transitions(conditions.0, conditions.1)).await;
+    events::publish(context, &about, events::transitions(conditions.0, conditions.1)).await;
     tracing::debug!(kind, object = %key, name = object.name_any(), "status written");
     Ok(())
 }

@@ -190,9 +190,7 @@ impl Case<'_> {
     /// Sends home whoever works on another plan, or in another manner.
     async fn drain(&self, valid: Option<&Validated>) -> Result<(), Error> {
         let (client, live) = (&self.context.client, &self.context.live);
-        if let Some(set) =
-            self.world.set.as_deref().filter(|set| set.spec.as_ref().is_some_and(|spec| spec.replicas != Some(0)))
-        {
+        if let Some(set) = self.world.set.as_deref().filter(|set| set.spec.replicas != Some(0)) {
             tracing::info!(job = %self.key, "workers are sent home");
             let uid = set.uid().unwrap_or_default();
             let next = valid.map(|valid| valid.hash.as_str());

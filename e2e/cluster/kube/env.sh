@@ -12,7 +12,7 @@ node=$SLUICE_NODE host=$SLUICE_HOST pods=$SLUICE_PODS services=$SLUICE_SERVICES
 # The name of the network namespace, of this machine's end of the wire, and of the node.
 name=sluice-e2e
 parts=$cache/kube            # what is built and kept
-state=$cache/kube-state      # of one cluster: keys, data, logs
+state=${SLUICE_KUBE_STATE:-$cache/kube-state} # of one cluster: keys, data, logs
 pki=$state/pki
 conf=$state/conf
 log=$state/log

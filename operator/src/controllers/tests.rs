@@ -125,7 +125,7 @@ fn an_owned_object_that_is_not_as_we_left_it_concerns_its_owner() {
 #[test]
 fn an_agent_that_starts_concerns_everybody_in_its_namespace() {
     let mut hall = Hall::new();
-    let agent = |phase: &str| -> Pod {
+    let agent = |phase: &str| -> PodView {
         serde_json::from_value(json!({
             "metadata": {"name": "a", "namespace": "etl",
                 "labels": {"app.kubernetes.io/component": "agent", "app.kubernetes.io/instance": "sluice-agent", "pod-template-hash": "h"},

@@ -19,6 +19,7 @@ use crate::names::{self, Component};
 use crate::object::Object;
 use crate::pods::{PORT, PORT_NAME};
 use crate::settings::PodSettings;
+use crate::views::SetView;
 
 pub use pod::{pod_template, restricted_container, restricted_pod, secrets_volume};
 
@@ -50,14 +51,14 @@ pub struct Recorded {
 
 impl Recorded {
     /// Reads it from a StatefulSet.
-    pub fn of(set: &StatefulSet) -> Option<Self> {
+    pub fn of(set: &SetView) -> Option<Self> {
         let annotations = set.annotations();
-        let template = &set.spec.as_ref()?.template;
+        let template = set.spec.template.value()?;
         Some(Self {
             inputs: annotations.get(names::INPUTS)?.clone(),
             template_hash: annotations.get(names::TEMPLATE_HASH)?.clone(),
-            image: template.spec.as_ref()?.containers.first()?.image.clone()?,
-            template: serde_json::to_value(template).ok()?,
+            image: template.pointer("/spec/containers/0/image")?.as_str()?.to_owned(),
+            template,
         })
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource, ResourceExt};
 use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
@@ -20,6 +19,7 @@ use crate::names;
 use crate::object::Address;
 use crate::pods::PodFact;
 use crate::uses;
+use crate::views::{PodView, SetView};
 
 /// The name of the container of a worker.
 pub const WORKER: &str = "worker";
@@ -32,7 +32,7 @@ pub struct World {
     /// The connections that these and the job name, as far as they exist.
     pub connections: BTreeMap<ObjectKey, Connection>,
     /// The StatefulSet of the job, if it is ours.
-    pub set: Option<Arc<StatefulSet>>,
+    pub set: Option<Arc<SetView>>,
     /// The Jobs of its bounded runs that are ours.
     pub runs: Vec<Arc<Job>>,
     /// The pods of both.
@@ -105,7 +105,7 @@ fn runs(job: &StreamingJob, key: &ObjectKey, caches: &Caches) -> Vec<Arc<Job>> {
 }
 
 fn pods(key: &ObjectKey, caches: &Caches, owners: &BTreeSet<String>) -> Vec<PodFact> {
-    let of_job = |pod: &Pod| {
+    let of_job = |pod: &PodView| {
         pod.metadata.namespace.as_ref() == Some(&key.namespace) && pod.labels().get(names::JOB_LABEL) == Some(&key.name)
     };
     let facts = caches.pods.state_filter(of_job);

@@ -5,7 +5,6 @@
 //! pods without changing the rows (resources, labels, a restart) is rolled through one pod after the other by the StatefulSet itself.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use sluice_crds::condition::{ConditionType, Reason, StateReason};
@@ -16,6 +15,7 @@ use super::dereference::World;
 use super::validate::{Invalid, Validated};
 use crate::condition;
 use crate::names;
+use crate::views::SetView;
 
 /// Names the run that a Job is, on the Job.
 pub const RUN_LABEL: &str = "sluice.dev/run";
@@ -170,14 +170,13 @@ pub fn run_of(run: &Job) -> Option<&str> {
     run.labels().get(RUN_LABEL).map(String::as_str)
 }
 
-fn plan_of(set: &StatefulSet) -> Option<&str> {
+fn plan_of(set: &SetView) -> Option<&str> {
     set.annotations().get(names::PLAN_HASH).map(String::as_str)
 }
 
 /// Has it pods, or will it have some?
-pub fn has_replicas(set: &StatefulSet) -> bool {
-    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    wanted > 0 || set.status.as_ref().is_some_and(|status| status.replicas > 0)
+pub fn has_replicas(set: &SetView) -> bool {
+    set.spec.replicas.unwrap_or(1) > 0 || set.status.replicas > 0
 }
 
 /// Is the run not over? A Job that is being deleted stays until its pods are gone.

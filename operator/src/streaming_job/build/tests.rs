@@ -30,7 +30,7 @@ impl World {
     }
 }
 
-fn set(object: &Object) -> StatefulSet {
+fn set(object: &Object) -> SetView {
     serde_json::from_value(object.body.clone()).expect("a StatefulSet")
 }
 

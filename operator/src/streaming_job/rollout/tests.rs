@@ -19,7 +19,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it reads well in the tables")]
-fn set(plan: &str, wanted: i32, alive: i32) -> Option<Arc<StatefulSet>> {
+fn set(plan: &str, wanted: i32, alive: i32) -> Option<Arc<SetView>> {
     let set = json!({"metadata": {"name": "orders", "uid": "s", "annotations": {names::PLAN_HASH: plan}},
         "spec": {"replicas": wanted, "selector": {}, "serviceName": "orders", "template": {}}, "status": {"replicas": alive}});
     Some(Arc::new(serde_json::from_value(set).expect("a set")))
