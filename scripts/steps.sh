@@ -3,6 +3,8 @@
 cache=${SLUICE_CACHE:-$HOME/.cache/sluice}
 stamps=$cache/stamps
 mkdir -p "$stamps" "$cache/bin"
+# What Go fetches and compiles, too: a run from another home need not begin anew.
+export GOMODCACHE=${GOMODCACHE:-$cache/go/modules} GOCACHE=${GOCACHE:-$cache/go/build}
 
 # The oldest toolchain that builds all the Go programs.
 go_version=1.26.8
