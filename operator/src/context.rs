@@ -37,6 +37,7 @@ pub struct Context {
     written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
     caught_up: Mutex<HashMap<String, Timestamp>>,
     let_through: Mutex<HashMap<String, String>>,
+    unchecked: Mutex<HashMap<String, (String, Timestamp)>>,
 }
 
 /// What is remembered of objects that are long gone is forgotten when there is this much of it. All it costs is an event told twice.
@@ -65,6 +66,7 @@ impl Context {
             written: Mutex::default(),
             caught_up: Mutex::default(),
             let_through: Mutex::default(),
+            unchecked: Mutex::default(),
         }
     }
 
@@ -99,6 +101,15 @@ impl Context {
     /// May a job start this plan, by what was found before?
     pub fn has_let_through(&self, uid: &str, plan_hash: &str) -> bool {
         locked(&self.let_through).get(uid).is_some_and(|hash| hash == plan_hash)
+    }
+
+    /// Since when a job has waited for its agent's word on this plan.
+    pub fn unchecked_since(&self, uid: &str, plan_hash: &str, now: Timestamp) -> Timestamp {
+        let known = locked(&self.unchecked).get(uid).filter(|(hash, _)| hash == plan_hash).map(|(_, since)| *since);
+        known.unwrap_or_else(|| {
+            remember(&self.unchecked, uid, (plan_hash.to_owned(), now));
+            now
+        })
     }
 
     /// Keeps a status that was just written over this version of the object, until the watch shows it.
