@@ -1,6 +1,5 @@
 //! Server-side apply of one object, without ever taking what belongs to somebody else.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde_json::json;
@@ -9,7 +8,7 @@ use sluice_crds::reference::ObjectKey;
 use crate::error::Error;
 use crate::live::Live;
 use crate::names::MANAGER;
-use crate::object::{Address, Object};
+use crate::object::{Address, Object, Trace};
 
 /// Whose an object is.
 #[derive(Debug, Clone)]
@@ -40,18 +39,17 @@ enum Claim {
 }
 
 impl Owner {
-    fn claim(&self, metadata: &ObjectMeta) -> Claim {
-        let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    fn claim(&self, trace: &Trace) -> Claim {
         match self {
-            Self::Controller { kind, key, uid } => match owners.iter().find(|owner| owner.controller == Some(true)) {
-                Some(owner) if owner.uid == *uid => Claim::Ours,
-                Some(owner) if owner.kind == *kind && owner.name == key.name => Claim::Orphan,
-                _ => Claim::Foreign,
-            },
+            Self::Controller { kind, key, uid } => {
+                match trace.owners.iter().find(|owner| owner.controller == Some(true)) {
+                    Some(owner) if owner.uid == *uid => Claim::Ours,
+                    Some(owner) if owner.kind == *kind && owner.name == key.name => Claim::Orphan,
+                    _ => Claim::Foreign,
+                }
+            }
             Self::Shared { kind } => {
-                let labels = metadata.labels.as_ref();
-                let managed = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
-                let ours = managed.is_some_and(|by| by == MANAGER) && owners.iter().all(|owner| owner.kind == *kind);
+                let ours = trace.managed && trace.owners.iter().all(|owner| owner.kind == *kind);
                 if ours { Claim::Ours } else { Claim::Foreign }
             }
         }
@@ -73,9 +71,9 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     }
     let known = owned(client, live, owner, object).await?;
     let mut body = object.body.clone();
-    if let Some(metadata) = &known {
+    if let Some(trace) = &known {
         // A precondition: an object that was made again in the meantime is not the one that we looked at.
-        body["metadata"]["uid"] = json!(metadata.uid);
+        body["metadata"]["uid"] = json!(trace.uid());
     }
     let mut parameters = PatchParams::apply(MANAGER);
     // A new object is not forced: whoever makes one of the same name at this very moment keeps it.
@@ -84,7 +82,7 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     match answer {
         Ok(applied) => {
             tracing::debug!(kind = address.kind, object = %address.key, "applied");
-            live.applied(address.clone(), hash, applied.metadata);
+            live.applied(address.clone(), hash, &applied.metadata);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 409 && known.is_none() => Err(conflict(owner, address)),
@@ -95,20 +93,20 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     }
 }
 
-/// The metadata of the live object, when it is ours; nothing when there is none.
-async fn owned(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<Option<ObjectMeta>, Error> {
+/// The live object, when it is ours; nothing when there is none.
+async fn owned(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<Option<Trace>, Error> {
     let address = &object.address;
-    let metadata = match live.get(address) {
-        Some(metadata) => Some(metadata),
+    let trace = match live.get(address) {
+        Some(trace) => Some(trace),
         None => match object.api(client).get_metadata_opt(&address.key.name).await {
-            Ok(found) => found.map(|found| found.metadata),
+            Ok(found) => found.map(|found| Trace::of(&found.metadata)),
             Err(source) => return Err(Error::Read { kind: address.kind.clone(), key: address.key.clone(), source }),
         },
     };
-    let Some(metadata) = metadata else { return Ok(None) };
-    match owner.claim(&metadata) {
+    let Some(trace) = trace else { return Ok(None) };
+    match owner.claim(&trace) {
         Claim::Foreign => Err(conflict(owner, address)),
-        Claim::Ours if metadata.deletion_timestamp.is_none() => Ok(Some(metadata)),
+        Claim::Ours if !trace.leaving => Ok(Some(trace)),
         Claim::Ours | Claim::Orphan => {
             Err(Error::StillDeleting { kind: address.kind.clone(), key: address.key.clone() })
         }

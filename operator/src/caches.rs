@@ -26,6 +26,9 @@ use crate::names;
 use crate::object::Address;
 use crate::views::{PodView, SetView};
 
+/// Objects in one answer to a list. All kinds are listed at the same time, and each answer is in memory as a text and as objects.
+const PAGE: u32 = 100;
+
 /// What the watches show.
 #[derive(Clone)]
 pub struct Caches {
@@ -216,15 +219,14 @@ pub async fn follow_metadata(
         kind: kind.clone(),
         key: ObjectKey::of(&object.metadata),
     };
-    let selector = watch::Config::default().labels(names::OURS);
-    let mut events = std::pin::pin!(watch::watcher(api, selector).default_backoff());
+    let config = watch::Config::default().page_size(PAGE).labels(names::OURS);
+    let mut events = std::pin::pin!(watch::watcher(api, config).default_backoff());
     loop {
         match events.try_next().await {
             Ok(Some(Event::Init)) => live.list_begins(kind),
             Ok(Some(Event::InitDone)) => live.list_ends(kind),
-            Ok(Some(Event::Apply(mut object) | Event::InitApply(mut object))) => {
-                strip(&mut object);
-                if live.show(address(&object), object.metadata.clone()) {
+            Ok(Some(Event::Apply(object) | Event::InitApply(object))) => {
+                if live.show(address(&object), &object.metadata) {
                     tell(&object.metadata);
                 }
             }
@@ -252,7 +254,7 @@ pub fn events<K>(api: Api<K>, selector: Option<&str>) -> impl Stream<Item = watc
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut config = watch::Config::default();
+    let mut config = watch::Config::default().page_size(PAGE);
     if let Some(selector) = selector {
         config = config.labels(selector);
     }

@@ -38,6 +38,7 @@ pub struct Context {
     caught_up: Mutex<HashMap<String, Timestamp>>,
     settled: Mutex<HashMap<String, Settled>>,
     let_through: Mutex<HashMap<String, String>>,
+    unchecked: Mutex<HashMap<String, (String, Timestamp)>>,
 }
 
 /// The lag when a commit was first seen. Between two commits it grows however fast a job catches up, so lags are compared from one
@@ -77,6 +78,7 @@ impl Context {
             caught_up: Mutex::default(),
             settled: Mutex::default(),
             let_through: Mutex::default(),
+            unchecked: Mutex::default(),
         }
     }
 
@@ -121,6 +123,15 @@ impl Context {
     /// May a job start this plan, by what was found before?
     pub fn has_let_through(&self, uid: &str, plan_hash: &str) -> bool {
         locked(&self.let_through).get(uid).is_some_and(|hash| hash == plan_hash)
+    }
+
+    /// Since when a job has waited for its agent's word on this plan.
+    pub fn unchecked_since(&self, uid: &str, plan_hash: &str, now: Timestamp) -> Timestamp {
+        let known = locked(&self.unchecked).get(uid).filter(|(hash, _)| hash == plan_hash).map(|(_, since)| *since);
+        known.unwrap_or_else(|| {
+            remember(&self.unchecked, uid, (plan_hash.to_owned(), now));
+            now
+        })
     }
 
     /// Keeps a status that was just written over this version of the object, until the watch shows it.

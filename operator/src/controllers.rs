@@ -38,8 +38,10 @@ use crate::settings::Settings;
 use crate::views::PodView;
 use crate::{agent, connection, data_catalog_table, streaming_job, uses};
 
-/// Reconciles of one kind at the same time. Most of the time of each is waiting for pods and the API server.
-const AT_ONCE: u16 = 32;
+/// Reconciles of jobs at the same time. Most of the time of each is waiting for pods and the API server.
+const JOBS_AT_ONCE: u16 = 32;
+/// Those of tables and connections. They write nothing but status, and where the API server is slow, jobs go first.
+const OTHERS_AT_ONCE: u16 = 8;
 /// A pod and its StatefulSet change together; one look is enough for both.
 const DEBOUNCE: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -163,7 +165,8 @@ where
         tracing::warn!(kind, object = %key, class = class.as_str(), retry_in = ?wait, error = error.chain(), "not reconciled");
         Action::requeue(wait)
     };
-    let config = Config::default().concurrency(AT_ONCE).debounce(DEBOUNCE);
+    let at_once = if kind == streaming_job::KIND { JOBS_AT_ONCE } else { OTHERS_AT_ONCE };
+    let config = Config::default().concurrency(at_once).debounce(DEBOUNCE);
     let rounds = applier(timed, on_error, Arc::clone(context), store, due, config);
     Box::pin(rounds.for_each(|_| async {}))
 }

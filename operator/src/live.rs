@@ -1,4 +1,4 @@
-//! The metadata of everything that the operator made, as its watches see them, and what it applied last.
+//! A trace of everything that the operator made, as its watches see it, and what it applied last.
 //!
 //! With both, an object that is as it should be costs no request: a thousand jobs at rest are silent.
 
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::object::{Address, Mark};
+use crate::object::{Address, Mark, Trace};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: HashMap<Address, ObjectMeta>,
+    seen: HashMap<Address, Trace>,
     /// Hash of what was applied, and the mark of what the API server made of it.
     applied: HashMap<Address, (String, Mark)>,
     /// What a list that is under way has shown so far, by kind.
@@ -43,17 +43,17 @@ impl Live {
     }
 
     /// The watch shows an object. True: it is not as we left it.
-    pub fn show(&self, address: Address, metadata: ObjectMeta) -> bool {
+    pub fn show(&self, address: Address, metadata: &ObjectMeta) -> bool {
         let mut state = self.state();
-        let mark = Mark::of(&metadata);
+        let trace = Trace::of(metadata);
         if let Some(shown) = state.listing.get_mut(&address.kind) {
             shown.insert(address.clone());
-        } else if state.seen.get(&address).is_some_and(|seen| Mark::of(seen).is_later_state_of(&mark)) {
+        } else if state.seen.get(&address).is_some_and(|seen| seen.mark.is_later_state_of(&trace.mark)) {
             // The watch tells late of what we wrote ourselves. A list is believed whatever it says.
             return false;
         }
-        let foreign = state.applied.get(&address).is_none_or(|(_, ours)| *ours != mark);
-        state.seen.insert(address, kept(metadata));
+        let foreign = state.applied.get(&address).is_none_or(|(_, ours)| *ours != trace.mark);
+        state.seen.insert(address, trace);
         foreign
     }
 
@@ -64,8 +64,8 @@ impl Live {
         state.applied.remove(address);
     }
 
-    /// The metadata of an object.
-    pub fn get(&self, address: &Address) -> Option<ObjectMeta> {
+    /// An object.
+    pub fn get(&self, address: &Address) -> Option<Trace> {
         self.state().seen.get(address).cloned()
     }
 
@@ -75,26 +75,21 @@ impl Live {
         let (Some((ours, mark)), Some(seen)) = (state.applied.get(address), state.seen.get(address)) else {
             return false;
         };
-        ours == hash && seen.deletion_timestamp.is_none() && Mark::of(seen) == *mark
+        ours == hash && !seen.leaving && seen.mark == *mark
     }
 
     /// Notes what was applied, and what the API server made of it.
-    pub fn applied(&self, address: Address, hash: String, metadata: ObjectMeta) {
+    pub fn applied(&self, address: Address, hash: String, metadata: &ObjectMeta) {
         let mut state = self.state();
-        state.applied.insert(address.clone(), (hash, Mark::of(&metadata)));
-        state.seen.insert(address, kept(metadata));
+        let trace = Trace::of(metadata);
+        state.applied.insert(address.clone(), (hash, trace.mark.clone()));
+        state.seen.insert(address, trace);
     }
 
     /// Forgets what was applied, so that the next apply is made for sure.
     pub fn forget(&self, address: &Address) {
         self.state().applied.remove(address);
     }
-}
-
-/// What is of use later. Of a thousand jobs there are six thousand objects, and who manages which of their fields takes twenty times
-/// the memory of all the rest.
-fn kept(metadata: ObjectMeta) -> ObjectMeta {
-    ObjectMeta { managed_fields: None, name: None, namespace: None, ..metadata }
 }
 
 #[cfg(test)]
@@ -117,23 +112,23 @@ mod tests {
     #[test]
     fn what_was_applied_stands_until_somebody_changes_it() {
         let live = Live::default();
-        live.applied(set(), "h".to_owned(), metadata("u", 2, "10"));
+        live.applied(set(), "h".to_owned(), &metadata("u", 2, "10"));
         assert!(live.is_applied(&set(), "h"), "the watch is late");
         assert!(!live.is_applied(&set(), "other"), "something else is wanted now");
-        assert!(!live.show(set(), metadata("u", 1, "9")), "the watch tells of what was before");
+        assert!(!live.show(set(), &metadata("u", 1, "9")), "the watch tells of what was before");
         assert!(live.is_applied(&set(), "h"));
-        assert!(!live.show(set(), metadata("u", 2, "12")), "a change of status is none");
+        assert!(!live.show(set(), &metadata("u", 2, "12")), "a change of status is none");
         assert!(live.is_applied(&set(), "h"));
-        assert!(live.show(set(), metadata("u", 3, "13")));
+        assert!(live.show(set(), &metadata("u", 3, "13")));
         assert!(!live.is_applied(&set(), "h"), "somebody changed the spec");
     }
 
     #[test]
     fn a_list_is_believed_also_when_the_cluster_was_set_back() {
         let live = Live::default();
-        live.applied(set(), "h".to_owned(), metadata("u", 5, "10"));
+        live.applied(set(), "h".to_owned(), &metadata("u", 5, "10"));
         live.list_begins("StatefulSet");
-        assert!(live.show(set(), metadata("u", 1, "2")));
+        assert!(live.show(set(), &metadata("u", 1, "2")));
         live.list_ends("StatefulSet");
         assert!(!live.is_applied(&set(), "h"));
     }
@@ -145,8 +140,8 @@ mod tests {
             |live: &Live| (live.list_begins("StatefulSet"), live.list_ends("StatefulSet")).1,
         ] {
             let live = Live::default();
-            live.applied(set(), "h".to_owned(), metadata("u", 1, "1"));
-            live.show(set(), metadata("u", 1, "1"));
+            live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+            live.show(set(), &metadata("u", 1, "1"));
             gone(&live);
             assert!(!live.is_applied(&set(), "h"));
             assert_eq!(live.get(&set()), None);
@@ -156,19 +151,19 @@ mod tests {
     #[test]
     fn an_object_that_was_made_again_or_is_going_is_not_the_one_that_was_applied() {
         let live = Live::default();
-        live.applied(set(), "h".to_owned(), metadata("u", 1, "1"));
-        live.show(set(), metadata("v", 1, "1"));
+        live.applied(set(), "h".to_owned(), &metadata("u", 1, "1"));
+        live.show(set(), &metadata("v", 1, "1"));
         assert!(!live.is_applied(&set(), "h"));
         let mut going = metadata("u", 1, "1");
         going.deletion_timestamp = serde_json::from_value(json!("2026-01-31T00:00:00Z")).expect("a time");
-        live.show(set(), going);
+        live.show(set(), &going);
         assert!(!live.is_applied(&set(), "h"));
     }
 
     #[test]
     fn a_list_that_is_under_way_hides_nothing() {
         let live = Live::default();
-        live.show(set(), metadata("u", 1, "1"));
+        live.show(set(), &metadata("u", 1, "1"));
         live.list_begins("StatefulSet");
         assert!(live.get(&set()).is_some());
         live.list_ends("Service");

@@ -1,6 +1,8 @@
 //! An object as it is applied: JSON, with what is needed to address it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 use serde_json::Value;
@@ -58,6 +60,46 @@ impl Object {
     /// Changes with everything that would be applied.
     pub fn hash(&self) -> String {
         names::hash(self.body.to_string().as_bytes())
+    }
+}
+
+/// What is remembered of a live object: whose it is, and which state of it this was. Of a thousand jobs there are six thousand, and the
+/// whole metadata, with who manages which field, would take twenty times the memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// Which state of it.
+    pub mark: Mark,
+    /// Is it on its way out?
+    pub leaving: bool,
+    /// Does its label say that we made it?
+    pub managed: bool,
+    /// Whose it is.
+    pub owners: Vec<OwnerReference>,
+    /// Which plan it holds.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Trace {
+    /// The trace of these metadata.
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        let labels = metadata.labels.as_ref();
+        let managed = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
+        let annotations = [names::PLAN_HASH, names::PLAN_GENERATION].into_iter().filter_map(|name| {
+            let value = metadata.annotations.as_ref()?.get(name)?;
+            Some((name.to_owned(), value.clone()))
+        });
+        Self {
+            mark: Mark::of(metadata),
+            leaving: metadata.deletion_timestamp.is_some(),
+            managed: managed.is_some_and(|by| by == names::MANAGER),
+            owners: metadata.owner_references.clone().unwrap_or_default(),
+            annotations: annotations.collect(),
+        }
+    }
+
+    /// The UID of the object.
+    pub fn uid(&self) -> Option<&str> {
+        self.mark.uid.as_deref()
     }
 }
 

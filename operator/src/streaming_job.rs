@@ -38,6 +38,10 @@ pub const KIND: &str = "StreamingJob";
 const AT_REST: Duration = Duration::from_secs(15);
 /// A job on its way is looked at so often.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// An agent that looks at all looks at a new plan at once. Only a check that takes longer than this is worth a status.
+const UNTOLD: SignedDuration = SignedDuration::from_secs(1);
+/// A job whose plan is about to be checked is looked at so often.
+const ABOUT_TO_BE_CHECKED: Duration = Duration::from_millis(300);
 /// A job that is on its way for longer than this is not hurried any more.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
@@ -51,13 +55,17 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
     let before = crate::status::before(&context, job.as_ref(), job.status.as_ref());
     let world = dereference::dereference(&job, &key, &context.caches);
     let valid = validate::validate(&job, &world, &context.cluster);
-    let observed = observe::observe(&key, &world, is_waiting(&before), &context).await;
+    let waiting = is_waiting(&job, &before, valid.as_ref().ok(), &context);
+    let observed = observe::observe(&key, &world, waiting, &context).await;
     let case =
         Case { job: &job, key: &key, world: &world, observed: &observed, before: &before, now, context: &context };
     let (outcome, failure) = match case.act(&valid).await {
         Ok(outcome) => (outcome, None),
         Err(error) => (failed(&error), Some(error)),
     };
+    if outcome == Outcome::Checking && observed.agent.is_some() && is_untold(&job, valid.as_ref().ok(), now, &context) {
+        return Ok(Action::requeue(ABOUT_TO_BE_CHECKED));
+    }
     let facts = Facts {
         key: &key,
         generation: job.metadata.generation.unwrap_or(0),
@@ -109,9 +117,16 @@ fn caught_up(job: &StreamingJob, before: &StreamingJobStatus, now: Timestamp, co
 }
 
 /// Does the job wait for the agent's word on its plan?
-fn is_waiting(before: &StreamingJobStatus) -> bool {
-    condition::find(&before.conditions, ConditionType::ConfigValid)
-        .is_none_or(|condition| condition.status == "Unknown")
+fn is_waiting(job: &StreamingJob, before: &StreamingJobStatus, valid: Option<&Validated>, context: &Context) -> bool {
+    let told = condition::find(&before.conditions, ConditionType::ConfigValid);
+    let new = valid.is_some_and(|valid| !context.has_let_through(&job.uid().unwrap_or_default(), &valid.hash));
+    new || told.is_none_or(|told| told.status == "Unknown")
+}
+
+/// Has the job waited so shortly for the agent's word that nobody needs to know?
+fn is_untold(job: &StreamingJob, valid: Option<&Validated>, now: Timestamp, context: &Context) -> bool {
+    let uid = job.uid().unwrap_or_default();
+    valid.is_some_and(|valid| now.duration_since(context.unchecked_since(&uid, &valid.hash, now)) < UNTOLD)
 }
 
 fn failed(error: &Error) -> Outcome {

@@ -16,7 +16,7 @@ use crate::caches::{self, Caches};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names;
-use crate::object::Address;
+use crate::object::{Address, Trace};
 use crate::pods::PodFact;
 use crate::uses;
 use crate::views::{PodView, SetView};
@@ -121,20 +121,16 @@ fn pods(key: &ObjectKey, caches: &Caches, owners: &BTreeSet<String>) -> Vec<PodF
 pub async fn handed_out(job: &StreamingJob, key: &ObjectKey, context: &Context) -> Result<Option<HandedOut>, Error> {
     let key = ObjectKey::new(&key.namespace, names::child(&key.name, "plan"));
     let address = Address { kind: "ConfigMap".to_owned(), key };
-    let mut metadata = context.live.get(&address);
-    if metadata.is_none() {
+    let mut trace = context.live.get(&address);
+    if trace.is_none() {
         let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &address.key.namespace);
         let found = api.get_metadata_opt(&address.key.name).await;
         let found = found.map_err(|source| Error::Read { kind: address.kind, key: address.key, source })?;
-        metadata = found.map(|found| found.metadata);
+        trace = found.map(|found| Trace::of(&found.metadata));
     }
-    let ours = metadata.filter(|metadata| {
-        let mut owners = metadata.owner_references.iter().flatten();
-        owners.any(|owner| job.metadata.uid.as_ref() == Some(&owner.uid))
-    });
-    Ok(ours.and_then(|metadata| {
-        let annotations = metadata.annotations?;
-        let generation = annotations.get(names::PLAN_GENERATION)?.parse().ok()?;
-        Some(HandedOut { hash: annotations.get(names::PLAN_HASH)?.clone(), generation })
+    let ours = trace.filter(|trace| trace.owners.iter().any(|owner| job.metadata.uid.as_ref() == Some(&owner.uid)));
+    Ok(ours.and_then(|trace| {
+        let generation = trace.annotations.get(names::PLAN_GENERATION)?.parse().ok()?;
+        Some(HandedOut { hash: trace.annotations.get(names::PLAN_HASH)?.clone(), generation })
     }))
 }

@@ -1,6 +1,9 @@
 //! A job on a fake API server, from its first reconcile on: what is made, in which order, and what status says about it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -165,6 +168,24 @@ async fn nothing_is_started_before_the_agent_has_checked_the_plan() {
 }
 
 #[tokio::test]
+async fn an_agent_that_is_about_to_look_at_the_plan_is_waited_for_without_a_word() {
+    let (mut stage, agent) = checked_stage().await;
+    agent.says(agent_report("the plan before", true, "Valid", ""));
+    let action = stage.reconcile().await.expect("reconciled");
+    assert_eq!(paths(&stage), [""; 0]);
+    assert_eq!(action, Action::requeue(Duration::from_millis(300)));
+    agent.says(agent_report(&validated().hash, true, "Valid", ""));
+    // One report serves everybody for half a second.
+    let answers = async {
+        while stage.api.get(SET).is_none() {
+            stage.reconcile().await.expect("reconciled");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answers).await.expect("it starts");
+    assert_eq!(stage.condition("ConfigValid"), some("True", "Valid"));
+}
+
+#[tokio::test]
 async fn bad_sql_is_told_with_its_place_and_starts_nothing() {
     let (mut stage, agent) = checked_stage().await;
     agent.says(agent_report(
@@ -216,9 +237,7 @@ async fn a_new_plan_replaces_all_workers_together() {
     let changed = edited("amount > 0", "amount > 1").expect("valid");
     agent.says(agent_report(&changed.hash, true, "Valid", ""));
     stage.write(&edited_manifests("amount > 0", "amount > 1"));
-    // The agent's old report is as young as it may be.
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    wait_for_check(&mut stage).await;
+    until_drained(&mut stage).await;
     // First all old workers leave, and nothing else changes.
     let set = stage.api.get(SET).expect("a set");
     assert_eq!(set["spec"]["replicas"], 0);
@@ -243,14 +262,14 @@ async fn a_new_plan_replaces_all_workers_together() {
     assert!(generation(&plan) > generation(&old_plan), "the ledger takes only a higher generation");
 }
 
-/// Reconciles until the agent's new report is seen; it may be half a second old while somebody waits, and five at rest.
-async fn wait_for_check(stage: &mut Stage) {
+/// Reconciles until the agent's new report is seen, which may be half a second old, and workers are sent home.
+async fn until_drained(stage: &mut Stage) {
     for _ in 0..100 {
         stage.reconcile().await.expect("reconciled");
-        if stage.condition("ConfigValid") == some("True", "Valid") {
+        if stage.condition("Ready") == some("False", "Draining") {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the agent's report is never seen: {:#?}", stage.status());
 }

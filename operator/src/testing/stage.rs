@@ -112,7 +112,7 @@ impl Stage {
                 .as_ref()
                 .is_some_and(|labels| labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == names::MANAGER))
             {
-                live.show(Address { kind: kind.clone(), key: ObjectKey::of(&metadata) }, metadata);
+                live.show(Address { kind: kind.clone(), key: ObjectKey::of(&metadata) }, &metadata);
             }
             match kind.as_str() {
                 "StreamingJob" => writers.jobs.apply_watcher_event(&Event::InitApply(from(object))),
