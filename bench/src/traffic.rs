@@ -36,6 +36,8 @@ pub struct PlayedJob {
     pub topic: String,
     /// `plan_hash` of its plan.
     pub plan_hash: String,
+    /// Where its ledger lies.
+    pub ledger: String,
     /// Period of its window.
     pub window: SignedDuration,
     /// The end offsets of the silent topic.
@@ -178,6 +180,7 @@ impl PlayedJob {
             check: Some(PlanCheck { plan_hash: self.plan_hash.clone(), finding }),
             lag: Some(LagReport { partitions, seconds: Some(behind.as_secs()), time: look.at }),
             ledger: Some(LedgerReport {
+                url: self.ledger.clone(),
                 tail: Some(OLD + look.windows() as u64),
                 last_commit: look.commits().into_iter().next(),
                 totals: look.totals(),
@@ -203,6 +206,12 @@ impl PlayedJob {
             object_store: None,
         }
     }
+
+    /// What it tells of the table that is the folder: the real agent does not look into folders.
+    pub fn folder(name: &str) -> TableReport {
+        let finding = Finding { ok: true, reason: "Valid".to_owned(), message: "it can be planned".to_owned() };
+        TableReport { name: name.to_owned(), generation: 1, finding, kafka: None, object_store: None }
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +223,7 @@ mod tests {
             name: "etl/orders".to_owned(),
             topic: "orders".to_owned(),
             plan_hash: "h".to_owned(),
+            ledger: "s3://lake/orders/_sluice/".to_owned(),
             window: SignedDuration::from_secs(100),
             ends: [1000, 2000, 3000, 4000],
             phase: SignedDuration::from_secs(30),

@@ -21,7 +21,7 @@ use sluice_crds::report::{AgentReport, ConnectionReport, Finding};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::sample::topic_table;
+use crate::sample::{folder_table, topic_table};
 use crate::sights::Sights;
 
 /// The port of every pod.
@@ -122,7 +122,9 @@ impl Pods {
         let jobs = self.jobs.iter().filter(|(key, _)| key.namespace == namespace);
         let seen = self.sights.now();
         let connections = ["kafka", "lake"].map(|name| connection(name, traffic, now));
-        let tables = jobs.clone().map(|(key, job)| job.table(&topic_table(&key.name), traffic, now));
+        let tables = jobs.clone().flat_map(|(key, job)| {
+            [job.table(&topic_table(&key.name), traffic, now), PlayedJob::folder(&folder_table(&key.name))]
+        });
         AgentReport {
             version: 1,
             namespace: namespace.to_owned(),

@@ -38,6 +38,11 @@ pub fn topic_table(job: &str) -> String {
     format!("{job}-raw")
 }
 
+/// The name of the table that is the folder of a job.
+pub fn folder_table(job: &str) -> String {
+    job.to_owned()
+}
+
 /// The job of this name, in the cluster of this UID.
 pub fn sample(namespace: &str, name: &str, workers: i32, cluster: &str, random: &mut StdRng) -> Result<Sample> {
     let text = SAMPLE.replace(NAME, name);
@@ -54,6 +59,7 @@ pub fn sample(namespace: &str, name: &str, workers: i32, cluster: &str, random: 
         name: format!("{namespace}/{name}"),
         topic: plan.source.topic.clone(),
         plan_hash: plan_hash(&plan),
+        ledger: plan.checkpoint.url.clone(),
         window,
         ends: std::array::from_fn(|_| random.random_range(0..10_000_000)),
         phase: SignedDuration::from_secs(random.random_range(0..window.as_secs())),
