@@ -1,5 +1,6 @@
 //! Server-side apply of one object, without ever taking what belongs to somebody else.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use serde_json::json;
@@ -63,29 +64,66 @@ impl Owner {
     }
 }
 
+/// No object has this version: the first revision of etcd is older than all of them. An apply with it makes an object, and is refused
+/// when there is one, whoever made it.
+const NONE_YET: &str = "1";
+
 /// Makes an object what it should be; does nothing when it is so already.
 pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<(), Error> {
     let (hash, address) = (object.hash(), &object.address);
     if live.is_applied(address, &hash) {
         return Ok(());
     }
-    let known = owned(client, live, owner, object).await?;
-    let mut body = object.body.clone();
-    if let Some(trace) = &known {
-        // A precondition: an object that was made again in the meantime is not the one that we looked at.
-        body["metadata"]["uid"] = json!(trace.uid());
+    // What is ours is in the cache. So what is not there is most likely nowhere, and nobody needs to ask before.
+    let known = match live.get(address) {
+        Some(trace) => Some(trace),
+        None => match patch(client, object, json!({"resourceVersion": NONE_YET}), false).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => look(client, object).await?,
+            answer => return applied(live, address, hash, answer),
+        },
+    };
+    let Some(known) = known else {
+        // It is gone again. Whoever makes another one at this very moment keeps it, because this is not forced.
+        return match patch(client, object, json!({}), false).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(conflict(owner, address)),
+            answer => applied(live, address, hash, answer),
+        };
+    };
+    match owner.claim(&known) {
+        Claim::Foreign => Err(conflict(owner, address)),
+        // With its UID: an object that was made again in the meantime is not the one that we looked at.
+        Claim::Ours if !known.leaving => {
+            applied(live, address, hash, patch(client, object, json!({"uid": known.uid()}), true).await)
+        }
+        Claim::Ours | Claim::Orphan => {
+            Err(Error::StillDeleting { kind: address.kind.clone(), key: address.key.clone() })
+        }
     }
-    let mut parameters = PatchParams::apply(MANAGER);
-    // A new object is not forced: whoever makes one of the same name at this very moment keeps it.
-    parameters.force = known.is_some();
-    let answer = object.api(client).patch(&address.key.name, &parameters, &Patch::Apply(&body)).await;
+}
+
+/// One apply, under a precondition in its metadata.
+async fn patch(
+    client: &Client,
+    object: &Object,
+    precondition: serde_json::Value,
+    force: bool,
+) -> Result<ObjectMeta, kube::Error> {
+    let mut body = object.body.clone();
+    for (name, value) in precondition.as_object().into_iter().flatten() {
+        body["metadata"][name] = value.clone();
+    }
+    let parameters = PatchParams { force, ..PatchParams::apply(MANAGER) };
+    let answer = object.api(client).patch_metadata(&object.address.key.name, &parameters, &Patch::Apply(&body)).await;
+    answer.map(|applied| applied.metadata)
+}
+
+fn applied(live: &Live, address: &Address, hash: String, answer: Result<ObjectMeta, kube::Error>) -> Result<(), Error> {
     match answer {
-        Ok(applied) => {
+        Ok(metadata) => {
             tracing::debug!(kind = address.kind, object = %address.key, "applied");
-            live.applied(address.clone(), hash, &applied.metadata);
+            live.applied(address.clone(), hash, &metadata);
             Ok(())
         }
-        Err(kube::Error::Api(status)) if status.code == 409 && known.is_none() => Err(conflict(owner, address)),
         Err(source) => {
             live.forget(address);
             Err(Error::Apply { kind: address.kind.clone(), key: address.key.clone(), source })
@@ -93,23 +131,12 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     }
 }
 
-/// The live object, when it is ours; nothing when there is none.
-async fn owned(client: &Client, live: &Live, owner: &Owner, object: &Object) -> Result<Option<Trace>, Error> {
+/// The object that the cache does not show: one of somebody else, or ours, when the watch is late.
+async fn look(client: &Client, object: &Object) -> Result<Option<Trace>, Error> {
     let address = &object.address;
-    let trace = match live.get(address) {
-        Some(trace) => Some(trace),
-        None => match object.api(client).get_metadata_opt(&address.key.name).await {
-            Ok(found) => found.map(|found| Trace::of(&found.metadata)),
-            Err(source) => return Err(Error::Read { kind: address.kind.clone(), key: address.key.clone(), source }),
-        },
-    };
-    let Some(trace) = trace else { return Ok(None) };
-    match owner.claim(&trace) {
-        Claim::Foreign => Err(conflict(owner, address)),
-        Claim::Ours if !trace.leaving => Ok(Some(trace)),
-        Claim::Ours | Claim::Orphan => {
-            Err(Error::StillDeleting { kind: address.kind.clone(), key: address.key.clone() })
-        }
+    match object.api(client).get_metadata_opt(&address.key.name).await {
+        Ok(found) => Ok(found.map(|found| Trace::of(&found.metadata))),
+        Err(source) => Err(Error::Read { kind: address.kind.clone(), key: address.key.clone(), source }),
     }
 }
 

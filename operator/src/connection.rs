@@ -34,7 +34,7 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     let (key, now) = (ObjectKey::of(&connection.metadata), Timestamp::now());
-    let before: ConnectionStatus = crate::status::before(&context, connection.as_ref(), connection.status.as_ref());
+    let before = connection.status.clone().unwrap_or_default();
     let failure = agent::ensure(&context, &key.namespace).await.err();
     let pod = agent::pod(&context.caches, &key.namespace);
     let address = pod.as_ref().filter(|_| failure.is_none()).and_then(|pod| pod.address);
@@ -55,6 +55,11 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
     };
     let status = status(&facts, &before);
     if status != before {
+        // It works, as it did: then only its users are new.
+        let only_users = ConnectionStatus { used_by: before.used_by.clone(), ..status.clone() } == before;
+        if only_users && context.may_wait(&connection.uid().unwrap_or_default(), now) {
+            return Ok(Action::requeue(AT_REST));
+        }
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
         crate::status::write(&context, KIND, connection.as_ref(), &status, conditions).await?;
     }

@@ -1,9 +1,10 @@
 //! What all reconciles share.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::runtime::events::Reporter;
 use sluice_crds::reference::ObjectKey;
@@ -34,11 +35,12 @@ pub struct Context {
     /// UID of the namespace `kube-system`: whose ledgers these are.
     pub cluster: String,
     failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
-    written: Mutex<HashMap<String, (Option<String>, serde_json::Value)>>,
+    written: Mutex<HashMap<String, String>>,
     caught_up: Mutex<HashMap<String, Timestamp>>,
     settled: Mutex<HashMap<String, Settled>>,
     let_through: Mutex<HashMap<String, String>>,
-    unchecked: Mutex<HashMap<String, (String, Timestamp)>>,
+    untold: Mutex<HashMap<String, Timestamp>>,
+    starting: AtomicUsize,
 }
 
 /// The lag when a commit was first seen. Between two commits it grows however fast a job catches up, so lags are compared from one
@@ -49,6 +51,20 @@ pub struct Settled {
     pub seq: i64,
     /// Records that were not committed then.
     pub records: i64,
+}
+
+/// So many jobs that start at the same time are many.
+const MANY: usize = 8;
+/// What may wait waits no longer than this.
+const LONGEST_UNTOLD: SignedDuration = SignedDuration::from_secs(30);
+
+/// A job that starts. See [`Context::starts`].
+pub struct Starting<'a>(&'a AtomicUsize);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What is remembered of objects that are long gone is forgotten when there is this much of it. All it costs is an event told twice.
@@ -78,7 +94,8 @@ impl Context {
             caught_up: Mutex::default(),
             settled: Mutex::default(),
             let_through: Mutex::default(),
-            unchecked: Mutex::default(),
+            untold: Mutex::default(),
+            starting: AtomicUsize::default(),
         }
     }
 
@@ -125,31 +142,42 @@ impl Context {
         locked(&self.let_through).get(uid).is_some_and(|hash| hash == plan_hash)
     }
 
-    /// Since when a job has waited for its agent's word on this plan.
-    pub fn unchecked_since(&self, uid: &str, plan_hash: &str, now: Timestamp) -> Timestamp {
-        let known = locked(&self.unchecked).get(uid).filter(|(hash, _)| hash == plan_hash).map(|(_, since)| *since);
-        known.unwrap_or_else(|| {
-            remember(&self.unchecked, uid, (plan_hash.to_owned(), now));
+    /// Counts a job whose first objects are being made, as long as the answer lives.
+    pub fn starts(&self) -> Starting<'_> {
+        self.starting.fetch_add(1, Ordering::Relaxed);
+        Starting(&self.starting)
+    }
+
+    /// Has this object, which has something to tell now, had it for a shorter time than this?
+    pub fn is_untold_for_less_than(&self, uid: &str, now: Timestamp, limit: SignedDuration) -> bool {
+        let since = locked(&self.untold).get(uid).copied();
+        let since = since.unwrap_or_else(|| {
+            remember(&self.untold, uid, now);
             now
-        })
+        });
+        now.duration_since(since) < limit
     }
 
-    /// Keeps a status that was just written over this version of the object, until the watch shows it.
-    pub fn wrote(&self, uid: &str, version: Option<String>, status: serde_json::Value) {
-        remember(&self.written, uid, (version, status));
+    /// May what this object has to tell wait? An API server that has many jobs to start starts them first.
+    pub fn may_wait(&self, uid: &str, now: Timestamp) -> bool {
+        self.starting.load(Ordering::Relaxed) >= MANY && self.is_untold_for_less_than(uid, now, LONGEST_UNTOLD)
     }
 
-    /// The status that was written over this very version of the object: the cache does not show it yet.
-    ///
-    /// Without it, the transition that was just told would be told again.
-    pub fn last_written(&self, uid: &str, version: Option<&str>) -> Option<serde_json::Value> {
+    /// Notes that a status was written over this version of an object.
+    pub fn wrote(&self, uid: &str, version: String) {
+        locked(&self.untold).remove(uid);
+        remember(&self.written, uid, version);
+    }
+
+    /// Is this version of an object the one that a status was written over? Then the cache does not show that status yet, and whoever
+    /// goes on from here would tell of the same transition again.
+    pub fn is_behind(&self, uid: &str, version: Option<&str>) -> bool {
         let mut written = locked(&self.written);
-        let (base, status) = written.get(uid)?;
-        if base.as_deref() == version {
-            return Some(status.clone());
+        let behind = written.get(uid).is_some_and(|base| Some(base.as_str()) == version);
+        if !behind {
+            written.remove(uid);
         }
-        written.remove(uid);
-        None
+        behind
     }
 }
 

@@ -25,6 +25,7 @@ use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
 use sluice_crds::reference::ObjectKey;
 use sluice_crds::streaming_job::StreamingJob;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +40,9 @@ use crate::views::PodView;
 use crate::{agent, connection, data_catalog_table, streaming_job, uses};
 
 /// Reconciles of jobs at the same time. Most of the time of each is waiting for pods and the API server.
-const JOBS_AT_ONCE: u16 = 32;
+const JOBS_AT_ONCE: usize = 32;
 /// Those of tables and connections. They write nothing but status, and where the API server is slow, jobs go first.
-const OTHERS_AT_ONCE: u16 = 8;
+const OTHERS_AT_ONCE: usize = 8;
 /// A pod and its StatefulSet change together; one look is enough for both.
 const DEBOUNCE: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -146,10 +147,25 @@ where
 {
     let due = due.map(|object| Ok::<_, Infallible>(ReconcileRequest::from(object)));
     let due = due.take_until(stop.clone().cancelled_owned());
+    // The runner has a limit of its own, but who waits there is not served in order: in a crowd some would wait for ever.
+    let permits = Arc::new(Semaphore::new(if kind == streaming_job::KIND { JOBS_AT_ONCE } else { OTHERS_AT_ONCE }));
+    let cached = store.clone();
     let timed = move |object: Arc<K>, context: Arc<Context>| {
+        let (permits, cached) = (Arc::clone(&permits), cached.clone());
         Box::pin(async move {
+            let _permit = permits.acquire().await;
+            // As it is now, after the wait.
+            let Some(object) = cached.get(&ObjectRef::from_obj(object.as_ref())) else {
+                return Ok(Action::await_change());
+            };
+            if context
+                .is_behind(object.meta().uid.as_deref().unwrap_or_default(), object.meta().resource_version.as_deref())
+            {
+                return Ok(Action::requeue(DEBOUNCE * 2));
+            }
             let (start, key) = (Instant::now(), ObjectKey::of(object.meta()));
-            let answer = reconcile(object, Arc::clone(&context)).await;
+            // A box of its own: it is large, and whoever waits for a permit has none yet.
+            let answer = Box::pin(reconcile(object, Arc::clone(&context))).await;
             context.metrics.reconciled(kind, start.elapsed());
             if answer.is_ok() {
                 context.succeeded(kind, &key);
@@ -165,8 +181,7 @@ where
         tracing::warn!(kind, object = %key, class = class.as_str(), retry_in = ?wait, error = error.chain(), "not reconciled");
         Action::requeue(wait)
     };
-    let at_once = if kind == streaming_job::KIND { JOBS_AT_ONCE } else { OTHERS_AT_ONCE };
-    let config = Config::default().concurrency(at_once).debounce(DEBOUNCE);
+    let config = Config::default().debounce(DEBOUNCE);
     let rounds = applier(timed, on_error, Arc::clone(context), store, due, config);
     Box::pin(rounds.for_each(|_| async {}))
 }

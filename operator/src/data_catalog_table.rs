@@ -25,6 +25,8 @@ use crate::uses;
 pub const KIND: &str = "DataCatalogTable";
 /// Its files and offsets are looked at so often.
 const AT_REST: Duration = Duration::from_secs(15);
+/// So much later is told what may wait.
+const SOON: Duration = Duration::from_secs(5);
 /// Versions of the columns that status shows.
 const SHOWN_VERSIONS: usize = 10;
 
@@ -34,7 +36,7 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
         return Ok(Action::await_change());
     }
     let (key, now) = (ObjectKey::of(&table.metadata), Timestamp::now());
-    let before: DataCatalogTableStatus = crate::status::before(&context, table.as_ref(), table.status.as_ref());
+    let before = table.status.clone().unwrap_or_default();
     let report = match agent::pod(&context.caches, &key.namespace).and_then(|pod| pod.address) {
         Some(address) => context.reports.agent(&key.namespace, address, AT_REST / 3).await.ok(),
         None => None,
@@ -53,6 +55,11 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
     let ready = ready(&table, connection, found, known);
     let status = status(&table, ready, found, used_by, &before, now);
     if status != before {
+        let is_bad =
+            condition::find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "False");
+        if !is_bad && context.may_wait(&table.uid().unwrap_or_default(), now) {
+            return Ok(Action::requeue(SOON));
+        }
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
         crate::status::write(&context, KIND, table.as_ref(), &status, conditions).await?;
     }

@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
+// One thread: what is done here is little beside waiting for others, and each thread of a large node would have a heap of its own.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
     // First of all: kube's TLS asks for the process's provider. It fails only when there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();

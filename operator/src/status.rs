@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,18 +15,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::events;
 use crate::names::MANAGER;
-
-/// The status that was written last, also while the cache does not show it yet.
-pub fn before<K, S>(context: &Context, object: &K, cached: Option<&S>) -> S
-where
-    K: Resource,
-    S: Clone + Default + DeserializeOwned,
-{
-    let uid = object.meta().uid.as_deref().unwrap_or_default();
-    let written = context.last_written(uid, object.meta().resource_version.as_deref());
-    let written = written.and_then(|status| serde_json::from_value(status).ok());
-    written.or_else(|| cached.cloned()).unwrap_or_default()
-}
 
 /// Writes a status and tells of the transitions.
 pub async fn write<K, S>(
@@ -41,7 +30,6 @@ where
 {
     let key = ObjectKey::of(object.meta());
     let uid = object.meta().uid.clone().unwrap_or_default();
-    let status = json!(status);
     let body = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
@@ -49,12 +37,18 @@ where
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
         "status": status,
     });
-    let api: Api<K> = Api::namespaced(context.client.clone(), &key.namespace);
+    // Of the answer, nothing but the metadata is of interest.
+    let api: Api<PartialObjectMeta<K>> = Api::namespaced(context.client.clone(), &key.namespace);
     let parameters = PatchParams::apply(MANAGER).force();
     match api.patch_status(&key.name, &parameters, &Patch::Apply(&body)).await {
-        Ok(_) => {
+        Ok(answer) => {
             context.metrics.status_written(kind);
-            context.wrote(&uid, object.meta().resource_version.clone(), status);
+            // When it was there already, the watch shows nothing new.
+            if let Some(base) =
+                object.resource_version().filter(|base| answer.resource_version().as_ref() != Some(base))
+            {
+                context.wrote(&uid, base);
+            }
         }
         // It was deleted meanwhile, or deleted and made again: there is nothing to say any more.
         Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => return Ok(()),

@@ -36,14 +36,12 @@ use validate::{Invalid, Validated};
 pub const KIND: &str = "StreamingJob";
 /// A job at rest is looked at so often, for its lag.
 const AT_REST: Duration = Duration::from_secs(15);
-/// A job on its way is looked at so often.
+/// A job on its way is looked at so often at first.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// An agent that looks at all looks at a new plan at once. Only a check that takes longer than this is worth a status.
 const UNTOLD: SignedDuration = SignedDuration::from_secs(1);
 /// A job whose plan is about to be checked is looked at so often.
 const ABOUT_TO_BE_CHECKED: Duration = Duration::from_millis(300);
-/// A job that is on its way for longer than this is not hurried any more.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Brings a job one step nearer to what it should be, and says how it is.
 pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<Action, Error> {
@@ -52,7 +50,7 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
         return Ok(Action::await_change());
     }
     let (key, now) = (ObjectKey::of(&job.metadata), Timestamp::now());
-    let before = crate::status::before(&context, job.as_ref(), job.status.as_ref());
+    let before = job.status.clone().unwrap_or_default();
     let world = dereference::dereference(&job, &key, &context.caches);
     let valid = validate::validate(&job, &world, &context.cluster);
     let waiting = is_waiting(&job, &before, valid.as_ref().ok(), &context);
@@ -63,9 +61,6 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
         Ok(outcome) => (outcome, None),
         Err(error) => (failed(&error), Some(error)),
     };
-    if outcome == Outcome::Checking && observed.agent.is_some() && is_untold(&job, valid.as_ref().ok(), now, &context) {
-        return Ok(Action::requeue(ABOUT_TO_BE_CHECKED));
-    }
     let facts = Facts {
         key: &key,
         generation: job.metadata.generation.unwrap_or(0),
@@ -91,6 +86,12 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
     }
     let pace = pace(&status, now);
     if let Some(status) = status::worth_writing(&before, status, now) {
+        if failure.is_none()
+            && let Some(soon) =
+                may_wait(&job, &status, outcome == Outcome::Checking && observed.agent.is_some(), &context)
+        {
+            return Ok(Action::requeue(soon));
+        }
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
         crate::status::write(&context, KIND, job.as_ref(), &status, conditions).await?;
     }
@@ -98,6 +99,17 @@ pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<
         Some(error) => Err(error),
         None => Ok(Action::requeue(pace)),
     }
+}
+
+/// May this status wait, and when is it looked at again?
+fn may_wait(job: &StreamingJob, status: &StreamingJobStatus, is_checked: bool, context: &Context) -> Option<Duration> {
+    let (uid, now) = (job.uid().unwrap_or_default(), Timestamp::now());
+    if is_checked && context.is_untold_for_less_than(&uid, now, UNTOLD) {
+        return Some(ABOUT_TO_BE_CHECKED);
+    }
+    let stalled =
+        condition::find(&status.conditions, ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True");
+    (!stalled && context.may_wait(&uid, now)).then_some(ON_ITS_WAY * 2)
 }
 
 fn is_suspended(job: &StreamingJob) -> bool {
@@ -123,12 +135,6 @@ fn is_waiting(job: &StreamingJob, before: &StreamingJobStatus, valid: Option<&Va
     new || told.is_none_or(|told| told.status == "Unknown")
 }
 
-/// Has the job waited so shortly for the agent's word that nobody needs to know?
-fn is_untold(job: &StreamingJob, valid: Option<&Validated>, now: Timestamp, context: &Context) -> bool {
-    let uid = job.uid().unwrap_or_default();
-    valid.is_some_and(|valid| now.duration_since(context.unchecked_since(&uid, &valid.hash, now)) < UNTOLD)
-}
-
 fn failed(error: &Error) -> Outcome {
     Outcome::Failed {
         conflict: matches!(error, Error::NameConflict { .. }),
@@ -137,14 +143,15 @@ fn failed(error: &Error) -> Outcome {
     }
 }
 
-/// When to look again: soon while something is about to change, else for the lag.
+/// When to look again: soon while something is about to change, and the later the longer it has been; else for the lag.
 fn pace(status: &StreamingJobStatus, now: Timestamp) -> Duration {
-    let young = |type_, wanted: &str| {
-        let condition = condition::find(&status.conditions, type_).filter(|condition| condition.status == wanted);
-        condition.is_some_and(|condition| now.duration_since(condition.last_transition_time.0) < PATIENCE)
+    let since = |type_, wanted: &str| {
+        let condition = condition::find(&status.conditions, type_).filter(|condition| condition.status == wanted)?;
+        Some(now.duration_since(condition.last_transition_time.0))
     };
-    let moving = young(ConditionType::Reconciling, "True") || young(ConditionType::Ready, "False");
-    if moving { ON_ITS_WAY } else { AT_REST }
+    let on_its_way =
+        since(ConditionType::Reconciling, "True").into_iter().chain(since(ConditionType::Ready, "False")).min();
+    on_its_way.map_or(AT_REST, |since| Duration::try_from(since / 8).unwrap_or_default().clamp(ON_ITS_WAY, AT_REST))
 }
 
 /// One job, at one moment.
@@ -228,6 +235,7 @@ impl Case<'_> {
 
     /// A continuous job: what stands around the workers, then the workers.
     async fn workers(&self, valid: &Validated, replicas: i32) -> Result<(), Error> {
+        let _starting = self.world.set.is_none().then(|| self.context.starts());
         let recorded = self.world.set.as_deref().and_then(Recorded::of);
         let plan = self.sealed(valid).await?;
         let blueprint = self.blueprint(valid, &plan);

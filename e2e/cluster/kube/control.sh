@@ -38,13 +38,12 @@ api_server() {
 
 as() { printf -- '--%s=%s ' kubeconfig "$conf/$1.conf" authentication-kubeconfig "$conf/$1.conf" authorization-kubeconfig "$conf/$1.conf"; }
 
-# It ends for good when its first question is refused, as all are until the API server has made the roles.
+# controller_manager [FLAGS…]: with more flags. It ends for good when its first question is refused, as all are until the API server has
+# made the roles.
 controller_manager() {
-  # Without the rates, the ServiceAccount of a new namespace comes seconds late.
-  start kube-controller-manager $(as kube-controller-manager) --bind-address=127.0.0.1 --leader-elect=false \
-    --use-service-account-credentials=true --kube-api-qps=200 --kube-api-burst=400 \
+  start kube-controller-manager $(as kube-controller-manager) --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
     --service-account-private-key-file="$pki/sa.key" --root-ca-file="$pki/ca.crt" \
-    --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key"
+    --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" "$@"
 }
 
 scheduler() { start kube-scheduler $(as kube-scheduler) --bind-address=127.0.0.1 --leader-elect=false; }

@@ -43,7 +43,8 @@ network
 start containerd --config "$conf/containerd.toml"
 etcd_server
 api_server
-controller_manager
+# With the rates that it has by itself, the ServiceAccount of a new namespace comes seconds late.
+controller_manager --kube-api-qps=200 --kube-api-burst=400
 scheduler
 node
 ended=

@@ -181,7 +181,11 @@ impl Meter<'_> {
     async fn during(&mut self, program: &mut Program, minutes: f64) -> Result<Phase> {
         let start = self.start(program)?;
         let time = Duration::try_from_secs_f64(minutes * 60.0)?;
-        program.meanwhile(async { Ok(tokio::time::sleep(time).await) }).await?;
+        let pause = async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        };
+        program.meanwhile(pause).await?;
         self.stop(&start, program)
     }
 }

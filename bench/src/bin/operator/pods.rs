@@ -153,7 +153,7 @@ fn role(pod: &ObjectMeta) -> Result<Role> {
 
 /// A test that went well, at the last time when the agent makes one.
 fn connection(name: &str, traffic: Traffic, now: Timestamp) -> ConnectionReport {
-    let age = now.duration_since(traffic.start).as_secs() % PROBE_EVERY.as_secs();
+    let tested = now.duration_since(traffic.start).as_secs() / PROBE_EVERY.as_secs();
     let is_kafka = name == "kafka";
     let (kafka, s3) = (
         KafkaFindings { cluster_id: Some("bench".to_owned()), brokers: Some(3), round_trip: None },
@@ -166,7 +166,7 @@ fn connection(name: &str, traffic: Traffic, now: Timestamp) -> ConnectionReport 
         kafka: is_kafka.then_some(kafka),
         s3: (!is_kafka).then_some(s3),
         certificate_expiry: None,
-        time: now - SignedDuration::from_secs(age),
+        time: traffic.start + SignedDuration::from_secs(tested * PROBE_EVERY.as_secs()),
     }
 }
 

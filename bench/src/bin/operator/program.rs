@@ -16,7 +16,7 @@ pub struct Settings {
     /// The program `sluice-operator`.
     #[arg(long)]
     program: PathBuf,
-    /// The kubeconfig of its ServiceAccount.
+    /// The kubeconfig of its `ServiceAccount`.
     #[arg(long)]
     program_kubeconfig: PathBuf,
     /// Folder of its log.

@@ -51,11 +51,11 @@ impl Objects {
         self.versions.contains_key(key)
     }
 
-    fn show(&mut self, key: ObjectKey, version: String, conditions: &[Condition]) {
+    fn show(&mut self, key: ObjectKey, version: &str, conditions: &[Condition]) {
         if conditions.iter().any(|it| it.type_ == "Ready" && it.status == "True") {
             self.ready.entry(key.clone()).or_insert_with(Instant::now);
         }
-        let before = self.versions.insert(key, version.clone());
+        let before = self.versions.insert(key, version.to_owned());
         self.changes += u64::from(before.is_some_and(|before| before != version));
     }
 }
@@ -109,17 +109,17 @@ impl Sights {
         let jobs = watcher::watcher(Api::<StreamingJob>::all(client.clone()), watcher::Config::default());
         let job = |seen: &mut Seen, key, job: &StreamingJob| {
             let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            seen.jobs.show(key, job.resource_version().unwrap_or_default(), conditions);
+            seen.jobs.show(key, &job.resource_version().unwrap_or_default(), conditions);
         };
         let tables = watcher::watcher(Api::<DataCatalogTable>::all(client.clone()), watcher::Config::default());
         let table = |seen: &mut Seen, key, table: &DataCatalogTable| {
             let conditions = table.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            seen.tables.show(key, table.resource_version().unwrap_or_default(), conditions);
+            seen.tables.show(key, &table.resource_version().unwrap_or_default(), conditions);
         };
         let connections = watcher::watcher(Api::<Connection>::all(client.clone()), watcher::Config::default());
         let connection = |seen: &mut Seen, key, it: &Connection| {
             let conditions = it.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            seen.connections.show(key, it.resource_version().unwrap_or_default(), conditions);
+            seen.connections.show(key, &it.resource_version().unwrap_or_default(), conditions);
         };
         vec![
             self.follow(sets, set).boxed(),
