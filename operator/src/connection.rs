@@ -44,7 +44,7 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
     };
     let generation = connection.metadata.generation.unwrap_or(0);
     let found = report.as_ref().and_then(|report| report.connections.iter().find(|it| it.name == key.name));
-    let found = found.filter(|found| found.generation == generation);
+    let found = found.filter(|found| found.is_about(&connection.metadata));
     let facts = Facts {
         generation,
         found,
