@@ -42,8 +42,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(1);
 const UNTOLD: SignedDuration = SignedDuration::from_secs(1);
 /// A job whose plan is about to be checked is looked at so often.
 const ABOUT_TO_BE_CHECKED: Duration = Duration::from_millis(300);
-/// A job that is on its way for longer than this is not hurried any more.
-const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+/// What is on its way for longer than this is not hurried any more.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// Brings a job one step nearer to what it should be, and says how it is.
 pub async fn reconcile(job: Arc<StreamingJob>, context: Arc<Context>) -> Result<Action, Error> {
