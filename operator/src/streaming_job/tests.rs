@@ -242,6 +242,7 @@ async fn a_new_plan_replaces_all_workers_together() {
     let set = stage.api.get(SET).expect("a set");
     assert_eq!(set["spec"]["replicas"], 0);
     assert_eq!(set["metadata"]["annotations"][names::PLAN_HASH], json!(validated().hash));
+    assert_eq!(set["metadata"]["annotations"][names::NEXT_PLAN], json!(changed.hash));
     assert_eq!(stage.api.get("/api/v1/namespaces/etl/configmaps/orders-plan"), Some(old_plan.clone()));
     assert_eq!(stage.condition("Ready"), some("False", "Draining"));
     assert_eq!(stage.condition("Reconciling"), some("True", "Draining"));
@@ -255,11 +256,32 @@ async fn a_new_plan_replaces_all_workers_together() {
     let set = stage.api.get(SET).expect("a set");
     assert_eq!(set["spec"]["replicas"], 2);
     assert_eq!(set["spec"]["template"]["metadata"]["annotations"][names::PLAN_HASH], json!(changed.hash));
+    assert_eq!(set["metadata"]["annotations"][names::NEXT_PLAN], "", "it is the present one now");
     let plan = stage.api.get("/api/v1/namespaces/etl/configmaps/orders-plan").expect("a plan");
     let generation = |plan: &Value| {
         plan["metadata"]["annotations"][names::PLAN_GENERATION].as_str().expect("one").parse::<i64>().expect("a number")
     };
     assert!(generation(&plan) > generation(&old_plan), "the ledger takes only a higher generation");
+}
+
+#[tokio::test]
+async fn a_plan_that_workers_left_for_once_is_checked_again_the_next_time() {
+    let (mut stage, agent, (first, second)) = running_stage().await;
+    let changed = edited("amount > 0", "amount > 1").expect("valid");
+    agent.says(agent_report(&changed.hash, true, "Valid", ""));
+    stage.write(&edited_manifests("amount > 0", "amount > 1"));
+    until_drained(&mut stage).await;
+    // Before it is rolled out, it is taken back.
+    stage.write(&manifests());
+    stage.play_stateful_set(&[&first, &second]);
+    stage.reconcile().await.expect("reconciled");
+    stage.play_stateful_set(&[&first, &second]);
+    stage.restart_operator("sluice:1");
+    agent.says(agent_report(&changed.hash, false, "TransformInvalid", "not any more"));
+    stage.write(&edited_manifests("amount > 0", "amount > 1"));
+    stage.reconcile().await.expect("reconciled");
+    assert_eq!(stage.condition("ConfigValid"), some("False", "TransformInvalid"));
+    assert_eq!(stage.api.get(SET).expect("a set")["spec"]["replicas"], 2, "the workers stay");
 }
 
 /// Reconciles until the agent's new report is seen, which may be half a second old, and workers are sent home.
