@@ -83,8 +83,11 @@ impl Scene {
     }
 
     fn status(&self) -> StreamingJobStatus {
-        let workers =
-            self.workers.iter().map(|report| serde_json::from_value::<WorkerReport>(report.clone()).expect("a report"));
+        let workers = self.workers.iter().map(|report| {
+            let mut report = report.clone();
+            report["time"] = json!(self.now);
+            serde_json::from_value::<WorkerReport>(report).expect("a report")
+        });
         let agent = self
             .agent
             .as_ref()
@@ -379,6 +382,27 @@ fn lag_is_told_also_while_no_worker_lives() {
 }
 
 #[test]
+fn a_lag_was_seen_when_the_last_of_its_partitions_was_measured() {
+    let observed = |workers: &[i32], ago: i64| {
+        let scene = Scene::with(|scene| {
+            let hash = scene.hash();
+            let report = |partition: &i32| worker_report(&hash, "Running", &[(*partition, 100, 100)], &[]);
+            scene.workers = workers.iter().map(report).collect();
+            let mut report = agent_report(&hash, true, "Valid", "");
+            let partition = |number: i32| json!({"topic": "orders", "partition": number, "committed": 90, "position": 90, "end": 100});
+            let time = Timestamp::from_second(NOW - ago).expect("a time");
+            report["jobs"][0]["lag"] = json!({"partitions": [partition(0), partition(1)], "seconds": 0, "time": time});
+            scene.agent = Some(report);
+        });
+        NOW - scene.status().lag.expect("a lag").observed_time.0.as_second()
+    };
+    assert_eq!(observed(&[], 12), 12, "the agent measured it");
+    assert_eq!(observed(&[0], 12), 12, "one partition is known from the agent only");
+    assert_eq!(observed(&[0, 1], 12), 0, "workers know better");
+    assert_eq!(observed(&[], -5), 0, "the agent's clock is ahead");
+}
+
+#[test]
 fn a_lag_that_becomes_smaller_is_being_worked_off() {
     let behind = |records: i64, settled: Option<(i64, i64)>, before: StreamingJobStatus| {
         Scene::with(|scene| {
@@ -483,6 +507,28 @@ fn numbers_alone_are_written_every_fifteen_seconds_and_states_at_once() {
     assert!(later(15, &moved).is_some());
     assert!(later(1, &|scene| scene.workers.clear()).is_some(), "it is not ready any more");
     assert_eq!(later(60, &|_| {}), None, "the same lag again is no news");
+    let measured = |seconds_ago: i64| {
+        move |scene: &mut Scene| {
+            scene.workers.clear();
+            let mut report = agent_report(&scene.hash(), true, "Valid", "");
+            let time = Timestamp::from_second(scene.now.as_second() - seconds_ago).expect("a time");
+            let end = scene.now.as_second();
+            report["jobs"][0]["lag"] = json!({"time": time, "partitions": [
+                {"topic": "orders", "partition": 0, "committed": 1, "position": 1, "end": end}]});
+            scene.agent = Some(report);
+        }
+    };
+    let first = Scene::with(measured(20)).status();
+    let then = |seconds: i64, seconds_ago: i64| {
+        let scene = Scene::with(|scene| {
+            scene.before = first.clone();
+            scene.now = Timestamp::from_second(NOW + seconds).expect("a time");
+            measured(seconds_ago)(scene);
+        });
+        worth_writing(&first, scene.status(), scene.now).is_some()
+    };
+    assert!(!then(1, 20), "it was written a second ago, however old the measurement is");
+    assert!(then(15, 20), "and it was measured again");
 }
 
 #[test]
