@@ -184,6 +184,7 @@ impl PlayedJob {
                 tail: Some(OLD + look.windows() as u64),
                 last_commit: look.commits().into_iter().next(),
                 totals: look.totals(),
+                unpublished: None,
             }),
         }
     }

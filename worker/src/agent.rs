@@ -36,6 +36,7 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod visible;
 mod world;
 
 pub use desk::Desk;

@@ -163,6 +163,9 @@ pub struct LedgerReport {
     pub last_commit: Option<CommitReport>,
     /// Sums over the life of the job.
     pub totals: Totals,
+    /// Commits that are decided and whose files are not all visible; nothing while that is not known, as it is not while workers are at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpublished: Option<u64>,
 }
 
 #[cfg(test)]

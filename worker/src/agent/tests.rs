@@ -163,7 +163,8 @@ async fn the_ledger_of_another_job_is_not_taken_for_this_ones() {
     place.run_job().await;
     let mut plan = place.world().jobs["orders"].plan.clone();
     plan.job.name = "thief".to_owned();
-    let facts = world::JobFacts { hash: String::new(), secrets: std::collections::BTreeSet::new(), plan };
+    let facts =
+        world::JobFacts { hash: String::new(), secrets: std::collections::BTreeSet::new(), at_rest: false, plan };
     let (look, kept) = job::look(&facts, &tools, job::Kept::default()).await;
     assert_eq!(look, job::JobLook::default());
     assert!(format!("{kept:?}").contains(Reason::CheckpointForeign.as_str()), "{kept:?}");

@@ -84,6 +84,8 @@ pub struct JobFacts {
     pub hash: String,
     /// The files that are needed for its topic and its ledger.
     pub secrets: BTreeSet<SecretFile>,
+    /// Should it have no workers?
+    pub at_rest: bool,
 }
 
 impl World {
@@ -92,7 +94,7 @@ impl World {
         let Objects { jobs, tables, connections } = objects;
         let jobs = jobs.iter().filter_map(|(key, job)| {
             let plan = resolve(job, tables, connections, context).ok()?;
-            Some((key.name.clone(), Arc::new(JobFacts::of(plan))))
+            Some((key.name.clone(), Arc::new(JobFacts::of(plan, is_at_rest(job)))))
         });
         let tables = tables.iter().map(|(key, table)| {
             let place = table_place(table, connections, context);
@@ -171,11 +173,16 @@ impl TableFacts {
 }
 
 impl JobFacts {
-    fn of(plan: JobPlan) -> Self {
+    fn of(plan: JobPlan, at_rest: bool) -> Self {
         let mut secrets = plan.source.kafka.secret_files();
         secrets.extend(plan.checkpoint.s3.iter().flat_map(sluice_crds::plan::S3Plan::secret_files));
-        Self { hash: plan_hash(&plan), secrets, plan }
+        Self { hash: plan_hash(&plan), secrets, at_rest, plan }
     }
+}
+
+fn is_at_rest(job: &StreamingJob) -> bool {
+    let replicas = job.spec.workers.as_ref().and_then(|workers| workers.replicas);
+    job.spec.suspend.unwrap_or(false) || replicas == Some(0)
 }
 
 /// One location in each bucket that is reached by this connection.

@@ -41,6 +41,8 @@ pub struct Progress {
     pub in_flight: bool,
     /// Is the last commit young, or nothing to commit?
     pub fresh: bool,
+    /// Commits that are decided and not visible, of a job that should have no workers; nothing when it is not known.
+    pub unpublished: Option<u64>,
 }
 
 impl Progress {
@@ -91,6 +93,7 @@ impl Progress {
             read: workers.iter().map(|worker| worker.totals.read).sum(),
             in_flight,
             fresh,
+            unpublished: ledger.and_then(|ledger| ledger.unpublished),
         }
     }
 

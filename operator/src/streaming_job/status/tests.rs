@@ -358,6 +358,38 @@ fn suspended_is_ready_when_everybody_has_left() {
 }
 
 #[test]
+fn a_job_is_not_suspended_while_a_commit_waits_for_its_files() {
+    let scene = |unpublished: Option<u64>, before: StreamingJobStatus, suspended: bool| {
+        Scene::with(|scene| {
+            scene.suspended = suspended;
+            scene.before = before;
+            scene.outcome = Outcome::Done(Step::Set { replicas: 0 });
+            scene.world.pods.clear();
+            scene.workers.clear();
+            let mut report = agent_report(&scene.hash(), true, "Valid", "");
+            report["jobs"][0]["ledger"] = json!({"url": "s3://lake/shop/_sluice/etl.orders/", "tail": 9,
+                "unpublished": unpublished, "totals": {"read": 0, "written": 0, "filtered": 0, "dead": 0, "bytesRead": 0,
+                "bytesWritten": 0, "files": 0, "batches": 0, "voided": 0, "retried": 0}});
+            scene.agent = Some(report);
+        })
+    };
+    for suspended in [true, false] {
+        let draining = Scene::with(|scene| {
+            scene.suspended = true;
+            scene.outcome = Outcome::Done(Step::Set { replicas: 0 });
+        });
+        let unknown = scene(None, draining.status(), suspended);
+        assert_eq!(unknown.told()[0], "Ready=True:Suspended", "there is no agent that could tell");
+        let left = scene(Some(2), draining.status(), suspended);
+        assert_told(&left, &["Ready=False:Draining", "LagWithinTarget=Unknown:LagUnknown"]);
+        assert!(left.status().conditions[0].message.contains("2 of their commits"));
+        let away = scene(None, left.status(), suspended);
+        assert_eq!(away.status().conditions, left.status().conditions, "nobody can look");
+        assert_eq!(scene(Some(0), away.status(), suspended).told()[0], "Ready=True:Suspended");
+    }
+}
+
+#[test]
 fn more_workers_than_partitions_are_spares_and_the_job_is_ready() {
     let scene = Scene::with(|scene| {
         scene.valid = Some(edited("replicas: 2", "replicas: 3").expect("valid"));
