@@ -184,6 +184,7 @@ impl PlayedJob {
                 tail: Some(OLD + look.windows() as u64),
                 last_commit: look.commits().into_iter().next(),
                 totals: look.totals(),
+                unpublished: None,
             }),
         }
     }
@@ -196,6 +197,7 @@ impl PlayedJob {
         let message = format!("topic {} has {PARTITIONS} partitions", self.topic);
         TableReport {
             name: name.to_owned(),
+            uid: String::new(),
             generation: 1,
             finding: Finding { ok: true, reason: "Valid".to_owned(), message },
             kafka: Some(TopicFindings {
@@ -210,7 +212,14 @@ impl PlayedJob {
     /// What it tells of the table that is the folder: the real agent does not look into folders.
     pub fn folder(name: &str) -> TableReport {
         let finding = Finding { ok: true, reason: "Valid".to_owned(), message: "it can be planned".to_owned() };
-        TableReport { name: name.to_owned(), generation: 1, finding, kafka: None, object_store: None }
+        TableReport {
+            name: name.to_owned(),
+            uid: String::new(),
+            generation: 1,
+            finding,
+            kafka: None,
+            object_store: None,
+        }
     }
 }
 

@@ -142,7 +142,7 @@ pub enum StateReason {
     Completed,
     /// Workers are on their way up.
     Starting,
-    /// Workers commit what is open before they leave.
+    /// Workers commit what is open before they leave, or have left before all of it was visible.
     Draining,
     /// Workers start and die again and again.
     WorkersCrashing,

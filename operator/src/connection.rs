@@ -17,13 +17,14 @@ use crate::caches::{self, Caches};
 use crate::condition::{self, Aspect, Truth};
 use crate::context::Context;
 use crate::error::{Class, Error};
+use crate::streaming_job::PATIENCE;
 use crate::uses;
 
 /// The kind, in metrics and messages.
 pub const KIND: &str = "Connection";
 /// A connection that was tested is looked at so often. The agent tests it again by itself.
 const AT_REST: Duration = Duration::from_secs(15);
-/// A connection that waits for its test is looked at so often.
+/// A connection that waits for its test is looked at so often, for [`PATIENCE`].
 const WAITING: Duration = Duration::from_secs(1);
 /// Users that status shows.
 pub const MOST_USERS: usize = 50;
@@ -44,7 +45,7 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
     };
     let generation = connection.metadata.generation.unwrap_or(0);
     let found = report.as_ref().and_then(|report| report.connections.iter().find(|it| it.name == key.name));
-    let found = found.filter(|found| found.generation == generation);
+    let found = found.filter(|found| found.is_about(&connection.metadata));
     let facts = Facts {
         generation,
         found,
@@ -65,8 +66,16 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
     }
     match failure {
         Some(error) => Err(error),
-        None => Ok(Action::requeue(if found.is_some() { AT_REST } else { WAITING })),
+        None => Ok(Action::requeue(pace(found.is_some(), &status, now))),
     }
+}
+
+/// When to look again: soon while a test is about to come. An agent that cannot start makes nobody hurry: the namespace has many
+/// connections, and when its pod runs at last, all of them are looked at.
+fn pace(tested: bool, status: &ConnectionStatus, now: Timestamp) -> Duration {
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    let young = ready.is_some_and(|ready| now.duration_since(ready.last_transition_time.0) < PATIENCE);
+    if !tested && young { WAITING } else { AT_REST }
 }
 
 /// What status is made from.
@@ -226,6 +235,17 @@ mod tests {
         assert_eq!(away, tested);
         let changed = Facts { generation: 3, ..facts(None, None) };
         assert_eq!(told(&status(&changed, &tested))[0], ("Ready", "Unknown", "Starting"));
+    }
+
+    #[test]
+    fn an_agent_that_cannot_start_is_waited_for_more_and_more_calmly() {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let waiting = status(&Facts { now: at(1000), ..facts(None, None) }, &ConnectionStatus::default());
+        assert_eq!(pace(false, &waiting, at(1119)), WAITING);
+        assert_eq!(pace(false, &waiting, at(1120)), AT_REST);
+        assert_eq!(pace(true, &waiting, at(1001)), AT_REST, "it is tested");
+        let later = status(&Facts { now: at(1120), ..facts(None, None) }, &waiting);
+        assert_eq!(pace(false, &later, at(1120)), AT_REST, "waiting on is no news");
     }
 
     /// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
-use futures::future::{BoxFuture, join_all};
+use futures::future::{BoxFuture, try_join_all};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
@@ -26,7 +26,7 @@ use sluice_crds::data_catalog_table::DataCatalogTable;
 use sluice_crds::reference::ObjectKey;
 use sluice_crds::streaming_job::StreamingJob;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::caches::{self, Caches, Change, Queues, Writers, follow, follow_metadata};
@@ -73,8 +73,19 @@ impl Scope {
     }
 }
 
-/// Runs until it is told to stop; then finishes what is under way.
-pub async fn run(client: Client, settings: &Settings, cluster: &str, health: &Health, stop: CancellationToken) {
+/// A watch has ended, which none does by itself. What it showed last would be taken for what is there, so that only a new start helps.
+#[derive(Debug, thiserror::Error)]
+#[error("a watch of the API server has ended, so that nothing more would be seen; starting again")]
+pub struct WatchEnded(#[source] Option<JoinError>);
+
+/// Runs until it is told to stop; then finishes what is under way. With an error, nothing is finished.
+pub async fn run(
+    client: Client,
+    settings: &Settings,
+    cluster: &str,
+    health: &Health,
+    stop: CancellationToken,
+) -> Result<(), WatchEnded> {
     let scopes = Scope::of(settings);
     // One namespace that cannot be read is as good a reason not to be ready as all of them.
     let missing = AtomicUsize::new(scopes.len());
@@ -86,7 +97,8 @@ pub async fn run(client: Client, settings: &Settings, cluster: &str, health: &He
     let scopes = scopes
         .into_iter()
         .map(|scope| run_scope(scope, client.clone(), settings, cluster.to_owned(), health, &filled, stop.clone()));
-    join_all(scopes).await;
+    try_join_all(scopes).await?;
+    Ok(())
 }
 
 async fn run_scope(
@@ -97,7 +109,7 @@ async fn run_scope(
     health: &Health,
     filled: impl Fn(),
     stop: CancellationToken,
-) {
+) -> Result<(), WatchEnded> {
     let (caches, writers) = Caches::new();
     let live = Arc::new(Live::default());
     let (jobs, jobs_due) = unbounded();
@@ -118,7 +130,7 @@ async fn run_scope(
         () = stop.cancelled() => {
             // A controller does not stop before its cache was filled once.
             watches.shutdown().await;
-            return;
+            return Ok(());
         }
     }
     let context = Context::new(client, settings, cluster, Arc::clone(&health.metrics), caches.clone(), live);
@@ -128,8 +140,19 @@ async fn run_scope(
         drive(data_catalog_table::KIND, caches.tables, tables_due, data_catalog_table::reconcile, &context, &stop),
         drive(connection::KIND, caches.connections, connections_due, connection::reconcile, &context, &stop),
     );
-    futures::join!(rounds.0, rounds.1, rounds.2);
+    let rounds = async { futures::join!(rounds.0, rounds.1, rounds.2) };
+    while_watched(&mut watches, rounds).await?;
     watches.shutdown().await;
+    Ok(())
+}
+
+/// Does this to its end, unless a watch ends before.
+async fn while_watched<T>(watches: &mut JoinSet<()>, work: impl Future<Output = T>) -> Result<(), WatchEnded> {
+    tokio::select! {
+        biased;
+        _ = work => Ok(()),
+        Some(ended) = watches.join_next() => Err(WatchEnded(ended.err())),
+    }
 }
 
 /// The reconciles of one kind.

@@ -43,7 +43,7 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
     };
     let generation = table.metadata.generation.unwrap_or(0);
     let found = report.as_ref().and_then(|report| report.tables.iter().find(|it| it.name == key.name));
-    let found = found.filter(|found| found.generation == generation);
+    let found = found.filter(|found| found.is_about(&table.metadata));
     let connection = |name: &str| caches::get(&context.caches.connections, &ObjectKey::new(&key.namespace, name));
     let jobs = caches::of_namespace(&context.caches.jobs, &key.namespace);
     let users = jobs.iter().filter(|job| uses::tables(&job.spec).contains(key.name.as_str()));
@@ -232,7 +232,14 @@ mod tests {
 
     fn good() -> TableReport {
         let finding = Finding { ok: true, reason: "Valid".to_owned(), message: String::new() };
-        TableReport { name: "orders".to_owned(), generation: 1, finding, kafka: None, object_store: None }
+        TableReport {
+            name: "orders".to_owned(),
+            uid: String::new(),
+            generation: 1,
+            finding,
+            kafka: None,
+            object_store: None,
+        }
     }
 
     /// The tests of the health checks for GitOps tools, in `charts/tests`, read this snapshot.

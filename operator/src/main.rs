@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let cluster = cluster_uid(&client, &settings).await?;
     if !settings.leader_election {
         health.metrics.leads(true);
-        controllers::run(client, &settings, &cluster, &health, stop).await;
+        controllers::run(client, &settings, &cluster, &health, stop).await?;
         return Ok(ExitCode::SUCCESS);
     }
     // Standing by is being ready: else a rollout of several replicas would wait for ever.
@@ -59,7 +59,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     health.ready(false);
     health.metrics.leads(true);
     tokio::select! {
-        () = controllers::run(client, &settings, &cluster, &health, stop) => leadership.leave().await,
+        ended = controllers::run(client, &settings, &cluster, &health, stop) => {
+            leadership.leave().await;
+            ended?;
+        }
         () = leadership.lost() => anyhow::bail!("the lease {} is lost; starting again", settings.lease_name),
     }
     Ok(ExitCode::SUCCESS)

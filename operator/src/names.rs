@@ -14,7 +14,7 @@ pub const OURS: &str = "app.kubernetes.io/managed-by=sluice-operator";
 pub const PLAN_HASH: &str = "sluice.dev/plan-hash";
 /// The generation of the plan in the ledger.
 pub const PLAN_GENERATION: &str = "sluice.dev/plan-generation";
-/// `plan_hash` of the plan that the workers leave for: it was let through, and is not asked about again.
+/// `plan_hash` of the plan that the workers leave for: it was let through, and is not asked about again. Empty: they stay.
 pub const NEXT_PLAN: &str = "sluice.dev/next-plan";
 /// Hash of everything that a user can change about the pods: while it stays, so do image and template.
 pub const INPUTS: &str = "sluice.dev/inputs";

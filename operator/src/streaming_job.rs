@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use serde_json::json;
@@ -246,18 +247,24 @@ impl Case<'_> {
         self.clear(None).await
     }
 
-    /// A bounded run: what stands around the workers, then the run. What changes of a run that is there is its speed and nothing else.
+    /// A bounded run: what stands around the workers, then the run. Its plan is the same as long as it goes on, because the run is named by
+    /// the hash of all that its pods are made from: another plan is another run.
     async fn run(&self, valid: &Validated, suspended: bool) -> Result<(), Error> {
         let plan = self.sealed(valid).await?;
         let blueprint = self.blueprint(valid, &plan);
+        for object in blueprint.surroundings() {
+            self.apply(&object).await?;
+        }
         let wanted = blueprint.run(suspended);
-        let Some(run) = rollout::current_run(valid, self.world) else {
-            for object in blueprint.surroundings() {
-                self.apply(&object).await?;
-            }
-            self.apply(&wanted).await?;
-            return self.clear(Some(valid)).await;
-        };
+        match rollout::current_run(valid, self.world) {
+            Some(run) => self.pace_run(valid, suspended, run, &wanted).await?,
+            None => self.apply(&wanted).await?,
+        }
+        self.clear(Some(valid)).await
+    }
+
+    /// What changes of a run that is there is its speed and nothing else.
+    async fn pace_run(&self, valid: &Validated, suspended: bool, run: &Job, wanted: &Object) -> Result<(), Error> {
         let spec = run.spec.as_ref();
         let is = spec.map(|spec| (spec.suspend.unwrap_or(false), spec.parallelism, spec.completions));
         let workers = Some(valid.replicas.max(1));
@@ -265,10 +272,11 @@ impl Case<'_> {
             return Ok(());
         }
         let fields = json!({"spec": {"suspend": suspended, "parallelism": workers, "completions": workers}});
-        apply::change(&self.context.client, &self.context.live, &wanted, &run.uid().unwrap_or_default(), &fields).await
+        apply::change(&self.context.client, &self.context.live, wanted, &run.uid().unwrap_or_default(), &fields).await
     }
 
-    /// Takes away what a job of another mode, or an earlier run, has left behind. All of it is at rest by now.
+    /// Takes away what a job of another mode, or an earlier run, has left behind. All of it is at rest by now. What could not be deleted is
+    /// there at the next reconcile.
     async fn clear(&self, keep: Option<&Validated>) -> Result<(), Error> {
         let client = &self.context.client;
         for run in &self.world.runs {
@@ -277,7 +285,8 @@ impl Case<'_> {
                 apply::delete(client, &Object::existing(run.as_ref()), &run.uid().unwrap_or_default()).await?;
             }
         }
-        if let Some(set) = self.world.set.as_deref().filter(|_| keep.is_some()) {
+        let left = self.world.set.as_deref().filter(|set| keep.is_some() && set.metadata.deletion_timestamp.is_none());
+        if let Some(set) = left {
             apply::delete(client, &Object::existing(set), &set.uid().unwrap_or_default()).await?;
         }
         Ok(())

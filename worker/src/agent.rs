@@ -36,6 +36,7 @@ mod table;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod visible;
 mod world;
 
 pub use desk::Desk;
@@ -138,7 +139,8 @@ impl Agent {
     }
 
     fn adopt(&mut self, world: Arc<World>) {
-        self.samples.retain(|name, _| world.tables.contains_key(name));
+        let uid = |world: &World, name: &str| world.tables.get(name).map(|facts| facts.uid.clone());
+        self.samples.retain(|name, _| uid(&world, name).is_some_and(|new| uid(&self.world, name) == Some(new)));
         self.kept.retain(|name, _| world.jobs.contains_key(name));
         self.world = world;
         self.list();
@@ -242,6 +244,9 @@ impl Agent {
 
     fn lay_down(&mut self, name: &str, found: Found) {
         match found {
+            // A look that began before its object was made again tells of the one that is gone.
+            Found::Connection(report) if !self.world.has_connection(&report) => {}
+            Found::Table(report, _) if !self.world.has_table(&report) => {}
             Found::Connection(report) => self.desk.connection(report),
             Found::Table(report, sample) => {
                 self.desk.table(report);

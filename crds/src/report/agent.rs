@@ -1,6 +1,7 @@
 //! What an agent tells over `GET /report`: findings, never values of secrets.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
 use super::{CommitReport, PartitionReport, Totals};
@@ -46,6 +47,9 @@ pub struct Finding {
 pub struct ConnectionReport {
     /// Name of the Connection.
     pub name: String,
+    /// Its `metadata.uid`. Empty: nobody knows, as in manifests that come from no cluster.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     /// Its `metadata.generation` that was tested.
     pub generation: i64,
     /// `Connected`, or what is wrong.
@@ -63,12 +67,22 @@ pub struct ConnectionReport {
     pub time: Timestamp,
 }
 
+impl ConnectionReport {
+    /// Is it about this very connection, as it is now?
+    pub fn is_about(&self, object: &ObjectMeta) -> bool {
+        is_about((&self.uid, self.generation), object)
+    }
+}
+
 /// What was found at the place of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TableReport {
     /// Name of the `DataCatalogTable`.
     pub name: String,
+    /// Its `metadata.uid`. Empty: nobody knows, as in manifests that come from no cluster.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     /// Its `metadata.generation` that was looked at.
     pub generation: i64,
     /// Can the table be used?
@@ -79,6 +93,19 @@ pub struct TableReport {
     /// What is in the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_store: Option<ObjectStoreFindings>,
+}
+
+impl TableReport {
+    /// Is it about this very table, as it is now?
+    pub fn is_about(&self, object: &ObjectMeta) -> bool {
+        is_about((&self.uid, self.generation), object)
+    }
+}
+
+/// An object that was deleted and made again counts its generations from 1 again. The agent of a release that tells no UID is believed.
+fn is_about((uid, generation): (&str, i64), object: &ObjectMeta) -> bool {
+    let same = uid.is_empty() || object.uid.as_deref().is_none_or(|known| known == uid);
+    same && object.generation.unwrap_or(0) == generation
 }
 
 /// What is known of a job without its workers.
@@ -136,4 +163,33 @@ pub struct LedgerReport {
     pub last_commit: Option<CommitReport>,
     /// Sums over the life of the job.
     pub totals: Totals,
+    /// Commits that are decided and whose files are not all visible; nothing while that is not known, as it is not while workers are at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpublished: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_found_of_an_object_is_nothing_that_is_known_of_another_one_of_its_name() {
+        let object = ObjectMeta { uid: Some("new".to_owned()), generation: Some(1), ..ObjectMeta::default() };
+        for (uid, generation, expected) in
+            [("new", 1, true), ("new", 2, false), ("old", 1, false), ("", 1, true), ("", 2, false)]
+        {
+            assert_eq!(is_about((uid, generation), &object), expected, "`{uid}` {generation}");
+        }
+    }
+
+    #[test]
+    fn the_report_of_an_agent_that_tells_no_uid_is_read() {
+        let finding = json!({"ok": true, "reason": "Valid", "message": ""});
+        let report = json!({"name": "raw", "generation": 1, "finding": finding});
+        let report: TableReport = serde_json::from_value(report).expect("a report");
+        assert_eq!(report.uid, "");
+        assert_eq!(serde_json::to_value(&report).expect("JSON").get("uid"), None);
+    }
 }

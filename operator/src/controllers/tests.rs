@@ -152,3 +152,16 @@ fn named_namespaces_are_scopes_of_their_own() {
     assert_eq!(of("--watch-namespaces="), [Scope::All]);
     assert_eq!(of("--watch-namespaces=a,b"), [Scope::Namespace("a".to_owned()), Scope::Namespace("b".to_owned())]);
 }
+
+#[tokio::test]
+async fn a_watch_that_ends_ends_the_operator_and_work_that_is_done_does_not_wait_for_watches() {
+    let mut watches = JoinSet::new();
+    watches.spawn(std::future::pending());
+    while_watched(&mut watches, async {}).await.expect("the work is done");
+    watches.spawn(async { panic!("as a watch may, by a mistake of ours") });
+    let error = while_watched(&mut watches, std::future::pending::<()>()).await.expect_err("nobody watches any more");
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(source.contains("panic"), "{source}");
+    watches.spawn(async {});
+    while_watched(&mut watches, std::future::pending::<()>()).await.expect_err("it ended without a word");
+}

@@ -158,6 +158,8 @@ impl Blueprint<'_> {
             names::PLAN_HASH: self.valid.hash,
             names::INPUTS: self.valid.inputs,
             names::TEMPLATE_HASH: template_hash,
+            // The workers of this plan leave for no other one. It is written at the drain by a patch, and stays until this says otherwise.
+            names::NEXT_PLAN: "",
         });
         let spec = json!({
             "replicas": replicas,

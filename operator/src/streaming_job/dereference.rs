@@ -9,6 +9,7 @@ use kube::{Api, Resource, ResourceExt};
 use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
 use sluice_crds::reference::ObjectKey;
+use sluice_crds::report::ConnectionReport;
 use sluice_crds::streaming_job::StreamingJob;
 
 use crate::agent;
@@ -48,6 +49,14 @@ pub struct HandedOut {
     pub hash: String,
     /// Its generation.
     pub generation: i64,
+}
+
+impl World {
+    /// Was this found of a connection as it is now?
+    pub fn is_current(&self, report: &ConnectionReport) -> bool {
+        let mut connections = self.connections.values();
+        connections.any(|connection| connection.name_any() == report.name && report.is_about(&connection.metadata))
+    }
 }
 
 /// Looks everything up.

@@ -111,12 +111,8 @@ fn secret_missing(job: &Validated, world: &World, agent: &AgentReport) -> Option
     let (source, stores) = job.plan.connections();
     let findings =
         agent.connections.iter().filter(|report| report.name == source || stores.contains(report.name.as_str()));
-    let current = findings.filter(|report| {
-        let connection = world.connections.values().find(|connection| connection.name_any() == report.name);
-        connection.is_some_and(|connection| connection.metadata.generation.unwrap_or(0) == report.generation)
-    });
-    current
-        .filter(|report| report.finding.reason == StateReason::SecretNotFound.as_str())
+    findings
+        .filter(|report| world.is_current(report) && report.finding.reason == StateReason::SecretNotFound.as_str())
         .map(|report| Invalid {
             reason: Reason::ReferenceNotFound,
             message: format!("Connection {}: {}", report.name, report.finding.message),

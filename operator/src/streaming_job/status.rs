@@ -145,7 +145,9 @@ pub fn worth_writing(
     if *before == as_before {
         return None;
     }
-    let young = before.lag.as_ref().is_some_and(|lag| time.duration_since(lag.observed_time.0) < REFRESH);
+    // Both are times of measurements: what was measured a while ago may be written now, and again with the next measurement.
+    let observed = now.lag.as_ref().map_or(time, |lag| lag.observed_time.0);
+    let young = before.lag.as_ref().is_some_and(|lag| observed.duration_since(lag.observed_time.0).abs() < REFRESH);
     (!young || without_numbers(before) != without_numbers(&now)).then_some(now)
 }
 

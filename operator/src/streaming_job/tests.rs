@@ -1,5 +1,7 @@
 //! A job on a fake API server, from its first reconcile on: what is made, in which order, and what status says about it.
 
+mod runs;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -242,6 +244,7 @@ async fn a_new_plan_replaces_all_workers_together() {
     let set = stage.api.get(SET).expect("a set");
     assert_eq!(set["spec"]["replicas"], 0);
     assert_eq!(set["metadata"]["annotations"][names::PLAN_HASH], json!(validated().hash));
+    assert_eq!(set["metadata"]["annotations"][names::NEXT_PLAN], json!(changed.hash));
     assert_eq!(stage.api.get("/api/v1/namespaces/etl/configmaps/orders-plan"), Some(old_plan.clone()));
     assert_eq!(stage.condition("Ready"), some("False", "Draining"));
     assert_eq!(stage.condition("Reconciling"), some("True", "Draining"));
@@ -255,11 +258,32 @@ async fn a_new_plan_replaces_all_workers_together() {
     let set = stage.api.get(SET).expect("a set");
     assert_eq!(set["spec"]["replicas"], 2);
     assert_eq!(set["spec"]["template"]["metadata"]["annotations"][names::PLAN_HASH], json!(changed.hash));
+    assert_eq!(set["metadata"]["annotations"][names::NEXT_PLAN], "", "it is the present one now");
     let plan = stage.api.get("/api/v1/namespaces/etl/configmaps/orders-plan").expect("a plan");
     let generation = |plan: &Value| {
         plan["metadata"]["annotations"][names::PLAN_GENERATION].as_str().expect("one").parse::<i64>().expect("a number")
     };
     assert!(generation(&plan) > generation(&old_plan), "the ledger takes only a higher generation");
+}
+
+#[tokio::test]
+async fn a_plan_that_workers_left_for_once_is_checked_again_the_next_time() {
+    let (mut stage, agent, (first, second)) = running_stage().await;
+    let changed = edited("amount > 0", "amount > 1").expect("valid");
+    agent.says(agent_report(&changed.hash, true, "Valid", ""));
+    stage.write(&edited_manifests("amount > 0", "amount > 1"));
+    until_drained(&mut stage).await;
+    // Before it is rolled out, it is taken back.
+    stage.write(&manifests());
+    stage.play_stateful_set(&[&first, &second]);
+    stage.reconcile().await.expect("reconciled");
+    stage.play_stateful_set(&[&first, &second]);
+    stage.restart_operator("sluice:1");
+    agent.says(agent_report(&changed.hash, false, "TransformInvalid", "not any more"));
+    stage.write(&edited_manifests("amount > 0", "amount > 1"));
+    stage.reconcile().await.expect("reconciled");
+    assert_eq!(stage.condition("ConfigValid"), some("False", "TransformInvalid"));
+    assert_eq!(stage.api.get(SET).expect("a set")["spec"]["replicas"], 2, "the workers stay");
 }
 
 /// Reconciles until the agent's new report is seen, which may be half a second old, and workers are sent home.
@@ -373,46 +397,6 @@ async fn a_transition_is_one_event() {
     stage.play_stateful_set(&[&first, &second]);
     stage.reconcile().await.expect("reconciled");
     assert_eq!(events(&stage), ["Running", "WithinTarget"]);
-}
-
-#[tokio::test]
-async fn a_bounded_job_runs_once_and_again_when_asked() {
-    const RUNS: &str = "jobs";
-    let mut stage = Stage::new(&edited_manifests("mode: Continuous", "mode: UntilCaughtUp"));
-    let valid = edited("mode: Continuous", "mode: UntilCaughtUp").expect("valid");
-    let agent = FakePod::start(agent_report(&valid.hash, true, "Valid", "")).await;
-    stage.play_agent(&agent);
-    stage.reconcile().await.expect("reconciled");
-    let runs = stage.api.list(RUNS);
-    assert_eq!(runs.len(), 1);
-    assert_eq!((&runs[0]["spec"]["completionMode"], &runs[0]["spec"]["completions"]), (&json!("Indexed"), &json!(2)));
-    assert_eq!(stage.api.get(SET), None);
-    stage.reconcile().await.expect("reconciled");
-    assert_eq!(stage.status().runs.len(), 1);
-    let mut run = runs[0].clone();
-    let path = format!("/apis/batch/v1/namespaces/etl/jobs/{}", run["metadata"]["name"].as_str().expect("a name"));
-    run["status"] =
-        json!({"conditions": [{"type": "Complete", "status": "True"}], "completionTime": "2026-01-31T01:00:00Z"});
-    stage.api.put(&path, run);
-    stage.reconcile().await.expect("reconciled");
-    assert_eq!(stage.condition("Ready"), some("True", "Completed"));
-    assert_eq!(stage.status().runs[0].reason.as_deref(), Some("Completed"));
-    // The cluster cleans up; that is no reason to run again.
-    stage.api.remove(&path);
-    stage.reconcile().await.expect("reconciled");
-    assert_eq!((stage.api.list(RUNS).len(), stage.condition("Ready")), (0, some("True", "Completed")));
-    // A person asks for another run.
-    let text = crate::testing::BASE.replacen("mode: Continuous", "mode: UntilCaughtUp", 1).replacen(
-        "restartNonce: 0",
-        "restartNonce: 1",
-        1,
-    );
-    stage.write(&crate::testing::parse_all(&text));
-    for _ in 0..20 {
-        stage.reconcile().await.expect("reconciled");
-    }
-    assert_eq!(stage.api.list(RUNS).len(), 1);
-    assert_eq!(stage.status().runs.len(), 2);
 }
 
 #[tokio::test]

@@ -158,6 +158,12 @@ impl State {
         }
         let mut new = body;
         let old = old.unwrap_or(Value::Null);
+        // What somebody else wrote, such as a merge patch, stays until it is named.
+        for (name, value) in old["metadata"]["annotations"].as_object().into_iter().flatten() {
+            if new["metadata"]["annotations"][name].is_null() {
+                new["metadata"]["annotations"][name] = value.clone();
+            }
+        }
         let uid = old["metadata"]["uid"].as_str().map_or_else(|| format!("uid-{version}"), str::to_owned);
         let same = old["spec"] == new["spec"] && old["data"] == new["data"];
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + i64::from(!same || old.is_null());

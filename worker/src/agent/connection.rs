@@ -54,6 +54,7 @@ pub fn untested(facts: &ConnectionFacts, why: &str, secrets: &Secrets) -> Connec
 fn report(facts: &ConnectionFacts, found: Found, secrets: &Secrets) -> ConnectionReport {
     ConnectionReport {
         name: facts.name.clone(),
+        uid: facts.uid.clone(),
         generation: facts.generation,
         finding: found.finding,
         kafka: found.kafka,

@@ -67,8 +67,8 @@ impl Desk {
     /// Clears away what is not there any more.
     pub(super) fn keep_only(&self, world: &World) {
         let mut known = self.known();
-        known.connections.retain(|name, _| world.connections.contains_key(name));
-        known.tables.retain(|name, _| world.tables.contains_key(name));
+        known.connections.retain(|_, report| world.has_connection(report));
+        known.tables.retain(|_, report| world.has_table(report));
         known.checks.retain(|name, _| world.jobs.contains_key(name));
         known.jobs.retain(|name, _| world.jobs.contains_key(name));
         drop(known);

@@ -1,14 +1,14 @@
 //! What is known of a job without its workers: its ledger, read and never written, against the ends of its topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sluice_crds::plan::{JobPlan, Location};
 use sluice_crds::report::{CommitReport, LagReport, LedgerReport, PartitionReport, Totals};
 
-use super::Tools;
 use super::world::JobFacts;
+use super::{Tools, visible};
 use crate::error::Stop;
 use crate::ledger::state::{LastCommit, State};
 use crate::ledger::{Ledger, LedgerError};
@@ -33,6 +33,8 @@ pub struct Kept {
     /// Where the ledger lies, and the ledger as it was read.
     ledger: Option<(Location, Ledger)>,
     last_commit: Option<CommitReport>,
+    /// Files that were seen, of commits that the ledger does not call visible.
+    visible: BTreeSet<String>,
     /// When the first record at a position was written, by partition. A record does not change.
     times: BTreeMap<i32, (i64, Option<i64>)>,
     /// Why the last look found less than there is.
@@ -62,7 +64,9 @@ async fn look_into(facts: &JobFacts, tools: &Tools, kept: &mut Kept, found: &mut
     let plan = &facts.plan;
     let ledger = ledger(plan, tools, kept).await?;
     if let Some(ledger) = &ledger {
-        found.ledger = Some(ledger_report(ledger, &plan.checkpoint.url, &mut kept.last_commit).await?);
+        let mut report = ledger_report(ledger, &plan.checkpoint.url, &mut kept.last_commit).await?;
+        report.unpublished = visible::unpublished(facts, tools, ledger, &mut kept.visible).await;
+        found.ledger = Some(report);
     }
     let lag = lag(plan, tools, ledger.as_ref(), &mut kept.times).await;
     // After an error of the ledger it is opened again; what Kafka says does not concern it.
@@ -111,7 +115,8 @@ async fn ledger_report(ledger: &Ledger, url: &str, known: &mut Option<CommitRepo
             });
         }
     }
-    Ok(LedgerReport { url: url.to_owned(), tail: state.tail, last_commit: known.clone(), totals: totals(state) })
+    let (url, last_commit) = (url.to_owned(), known.clone());
+    Ok(LedgerReport { url, tail: state.tail, last_commit, totals: totals(state), unpublished: None })
 }
 
 fn commit_report(last: &LastCommit, written: u64, positions: BTreeMap<i32, i64>) -> CommitReport {

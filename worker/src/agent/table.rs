@@ -53,7 +53,8 @@ pub fn unseen(facts: &TableFacts, why: &str) -> TableReport {
 }
 
 fn report(facts: &TableFacts, finding: Finding, kafka: Option<TopicFindings>) -> TableReport {
-    TableReport { name: facts.name.clone(), generation: facts.generation, finding, kafka, object_store: None }
+    let (name, uid) = (facts.name.clone(), facts.uid.clone());
+    TableReport { name, uid, generation: facts.generation, finding, kafka, object_store: None }
 }
 
 async fn folder(location: &Location, tools: &Tools) -> Finding {

@@ -163,10 +163,40 @@ async fn the_ledger_of_another_job_is_not_taken_for_this_ones() {
     place.run_job().await;
     let mut plan = place.world().jobs["orders"].plan.clone();
     plan.job.name = "thief".to_owned();
-    let facts = world::JobFacts { hash: String::new(), secrets: std::collections::BTreeSet::new(), plan };
+    let facts =
+        world::JobFacts { hash: String::new(), secrets: std::collections::BTreeSet::new(), at_rest: false, plan };
     let (look, kept) = job::look(&facts, &tools, job::Kept::default()).await;
     assert_eq!(look, job::JobLook::default());
     assert!(format!("{kept:?}").contains(Reason::CheckpointForeign.as_str()), "{kept:?}");
+}
+
+#[tokio::test]
+async fn an_object_that_was_made_again_inherits_nothing_from_the_one_of_its_name() {
+    let world = |uid: &str| {
+        let uid = format!("namespace: etl, uid: {uid}, generation");
+        Arc::new(testing::world(&testing::CLUSTER.replace("namespace: etl, generation", &uid)))
+    };
+    let (old, new, desk) = (world("old"), world("new"), Desk::new("etl"));
+    let mut agent = Agent::new(Arc::clone(&desk), TempDir::new().unwrap().path());
+    let told = || -> Vec<String> {
+        let report = desk.report();
+        let connections = report.connections.into_iter().map(|it| it.uid);
+        connections.chain(report.tables.into_iter().map(|it| it.uid)).collect()
+    };
+    let find = |agent: &mut Agent, world: &World| {
+        let connection = connection::untested(&world.connections["kafka"], "", &agent.tools.secrets);
+        agent.lay_down("kafka", Found::Connection(connection));
+        agent.lay_down("raw", Found::Table(table::unseen(&world.tables["raw"], ""), None));
+    };
+    agent.adopt(Arc::clone(&old));
+    find(&mut agent, &old);
+    assert_eq!(told(), ["old", "old"]);
+    agent.adopt(Arc::clone(&new));
+    assert_eq!(told(), [""; 0]);
+    find(&mut agent, &old);
+    assert_eq!(told(), [""; 0], "the looks were under way");
+    find(&mut agent, &new);
+    assert_eq!(told(), ["new", "new"]);
 }
 
 /// Waits until the report is like this.

@@ -8,6 +8,7 @@ use sluice_crds::connection::Connection;
 use sluice_crds::data_catalog_table::DataCatalogTable;
 use sluice_crds::plan::{JobPlan, Location, SecretFile, plan_hash};
 use sluice_crds::reference::ObjectKey;
+use sluice_crds::report::{ConnectionReport, TableReport};
 use sluice_crds::resolve::{Endpoint, ResolveContext, ResolveError, TablePlace, endpoint, resolve, table_place};
 use sluice_crds::streaming_job::StreamingJob;
 
@@ -45,6 +46,8 @@ pub struct World {
 pub struct ConnectionFacts {
     /// Its name.
     pub name: String,
+    /// Its `metadata.uid`; empty outside of a cluster.
+    pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
     /// Whither, or why it cannot be tested.
@@ -62,6 +65,8 @@ pub struct ConnectionFacts {
 pub struct TableFacts {
     /// Its name.
     pub name: String,
+    /// Its `metadata.uid`; empty outside of a cluster.
+    pub uid: String,
     /// Its `metadata.generation`.
     pub generation: i64,
     /// Where it is, or why that cannot be told.
@@ -79,6 +84,8 @@ pub struct JobFacts {
     pub hash: String,
     /// The files that are needed for its topic and its ledger.
     pub secrets: BTreeSet<SecretFile>,
+    /// Should it have no workers?
+    pub at_rest: bool,
 }
 
 impl World {
@@ -87,7 +94,7 @@ impl World {
         let Objects { jobs, tables, connections } = objects;
         let jobs = jobs.iter().filter_map(|(key, job)| {
             let plan = resolve(job, tables, connections, context).ok()?;
-            Some((key.name.clone(), Arc::new(JobFacts::of(plan))))
+            Some((key.name.clone(), Arc::new(JobFacts::of(plan, is_at_rest(job)))))
         });
         let tables = tables.iter().map(|(key, table)| {
             let place = table_place(table, connections, context);
@@ -101,15 +108,26 @@ impl World {
         Self { connections: connections.collect(), tables, jobs }
     }
 
+    /// Is it about an object that is there, and not about one of the same name that is gone?
+    pub fn has_connection(&self, report: &ConnectionReport) -> bool {
+        self.connections.get(&report.name).is_some_and(|facts| facts.uid == report.uid)
+    }
+
+    /// The same of a table.
+    pub fn has_table(&self, report: &TableReport) -> bool {
+        self.tables.get(&report.name).is_some_and(|facts| facts.uid == report.uid)
+    }
+
     /// Everything to look at, with all that the result depends on. `stamp` tells one version of files from another.
     pub fn subjects(&self, stamp: impl Fn(&BTreeSet<SecretFile>) -> String) -> Vec<(Subject, String)> {
         let subject = |kind, name: &String| Subject { kind, name: name.clone() };
         let connections = self.connections.iter().map(|(name, it)| {
-            let inputs = format!("{:?} {:?} {:?} {}", it.generation, it.endpoint, it.locations, stamp(&it.secrets));
+            let object = (&it.uid, it.generation);
+            let inputs = format!("{object:?} {:?} {:?} {}", it.endpoint, it.locations, stamp(&it.secrets));
             (subject(Kind::Connection, name), inputs)
         });
         let tables = self.tables.iter().map(|(name, it)| {
-            let inputs = format!("{:?} {:?} {}", it.generation, it.place, stamp(&it.secrets));
+            let inputs = format!("{:?} {:?} {}", (&it.uid, it.generation), it.place, stamp(&it.secrets));
             (subject(Kind::Table, name), inputs)
         });
         let checks = self.jobs.iter().map(|(name, it)| (subject(Kind::Check, name), it.hash.clone()));
@@ -127,6 +145,7 @@ impl ConnectionFacts {
         let period = connection.spec.probe.as_ref().and_then(|probe| probe.period);
         Self {
             name: key.name.clone(),
+            uid: connection.metadata.uid.clone().unwrap_or_default(),
             generation: connection.metadata.generation.unwrap_or(0),
             endpoint: endpoint(connection),
             secrets: connection.spec.secret_files(),
@@ -143,16 +162,27 @@ impl TableFacts {
             Ok(TablePlace::Folder(Location { s3: Some(s3), .. })) => s3.secret_files(),
             Ok(TablePlace::Folder(_)) | Err(_) => BTreeSet::new(),
         };
-        Self { name: key.name.clone(), generation: table.metadata.generation.unwrap_or(0), place, secrets }
+        Self {
+            name: key.name.clone(),
+            uid: table.metadata.uid.clone().unwrap_or_default(),
+            generation: table.metadata.generation.unwrap_or(0),
+            place,
+            secrets,
+        }
     }
 }
 
 impl JobFacts {
-    fn of(plan: JobPlan) -> Self {
+    fn of(plan: JobPlan, at_rest: bool) -> Self {
         let mut secrets = plan.source.kafka.secret_files();
         secrets.extend(plan.checkpoint.s3.iter().flat_map(sluice_crds::plan::S3Plan::secret_files));
-        Self { hash: plan_hash(&plan), secrets, plan }
+        Self { hash: plan_hash(&plan), secrets, at_rest, plan }
     }
+}
+
+fn is_at_rest(job: &StreamingJob) -> bool {
+    let replicas = job.spec.workers.as_ref().and_then(|workers| workers.replicas);
+    job.spec.suspend.unwrap_or(false) || replicas == Some(0)
 }
 
 /// One location in each bucket that is reached by this connection.
@@ -228,6 +258,8 @@ mod tests {
             changed("kafka-0:9092", "kafka-1:9092"),
             ["connection kafka", "table raw", "check orders", "job orders"]
         );
+        assert_eq!(changed("generation: 3", "uid: new, generation: 3"), ["connection kafka"], "it was made again");
+        assert_eq!(changed("generation: 5", "uid: new, generation: 5"), ["table raw"]);
         assert_eq!(
             changed("key-id", "key-id-2"),
             ["connection lake", "table orders", "check orders", "job orders"],

@@ -156,6 +156,12 @@ fn place(plan: &JobPlan, role: FileRole) -> Option<&Location> {
     }
 }
 
+/// Where a file of an earlier plan lies, reached as the present plan reaches the same place: its secrets are the newer ones.
+pub fn home<'p>(present: &'p JobPlan, earlier: &'p JobPlan, role: FileRole) -> Option<&'p Location> {
+    let location = place(earlier, role)?;
+    Some(place(present, role).filter(|own| is_same(own, location)).unwrap_or(location))
+}
+
 /// Do the same urls name the same files in both? How one logs in there does not matter.
 fn is_same(one: &Location, other: &Location) -> bool {
     let server = |location: &Location| location.s3.as_ref().map(|s3| (s3.endpoint.clone(), s3.region.clone()));

@@ -161,6 +161,7 @@ fn connection(name: &str, traffic: Traffic, now: Timestamp) -> ConnectionReport 
     );
     ConnectionReport {
         name: name.to_owned(),
+        uid: String::new(),
         generation: 1,
         finding: Finding { ok: true, reason: "Connected".to_owned(), message: "it answers".to_owned() },
         kafka: is_kafka.then_some(kafka),

@@ -135,3 +135,12 @@ fn the_hash_of_a_plan_is_about_rows_and_files_only() {
         assert_ne!(hash(&BASE.replacen(from, to, 1)), base, "{to}");
     }
 }
+
+/// A plan of another hash is another plan: where operators are upgraded, all workers of every job would leave together and begin again. Who
+/// changes what `resolve` writes (a default that is written out, a field without `skip_serializing_if`) sees it here. If it has to be, note it in
+/// the changelog as a restart of all jobs, and put the new hash here.
+#[test]
+fn a_plan_keeps_its_hash_from_release_to_release() {
+    let plan = resolve_with(GLUE_SAMPLE, &ResolveContext::Local, |_| {}).expect("a plan");
+    assert_eq!(plan_hash(&plan), "a22ea79ddb36ead8ab7f1b7d6d97d3c3");
+}

@@ -89,9 +89,12 @@ fn a_missing_secret_holds_the_job_back_only_while_it_is_news() {
     let missing = report(value.clone());
     let gate = gated(&world(), Some(&missing), &StreamingJobStatus::default(), 0);
     assert!(matches!(gate, Gate::Refused(Invalid { reason: Reason::ReferenceNotFound, .. })), "{gate:?}");
-    value["connections"][0]["generation"] = json!(0);
-    let old = report(value);
-    assert_eq!(gated(&world(), Some(&old), &StreamingJobStatus::default(), 0), Gate::Open);
+    for (member, before) in [("generation", json!(0)), ("uid", json!("deleted-since"))] {
+        let mut value = value.clone();
+        value["connections"][0][member] = before;
+        let old = report(value);
+        assert_eq!(gated(&world(), Some(&old), &StreamingJobStatus::default(), 0), Gate::Open, "{member}");
+    }
 }
 
 #[test]

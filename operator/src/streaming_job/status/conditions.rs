@@ -62,7 +62,7 @@ fn verdict(facts: &Facts<'_>, progress: &Progress, trouble: Option<&Trouble>) ->
         }
     }
     if facts.suspended {
-        return suspended(facts);
+        return suspended(facts, progress);
     }
     match facts.outcome {
         Outcome::Invalid(invalid) => {
@@ -95,17 +95,42 @@ fn draining(facts: &Facts<'_>, why: &str) -> Verdict {
     Verdict::new(false, StateReason::Draining, message).reconciling(StateReason::Draining)
 }
 
-fn suspended(facts: &Facts<'_>) -> Verdict {
+fn suspended(facts: &Facts<'_>, progress: &Progress) -> Verdict {
     if facts.alive() > 0 {
         return draining(facts, "workers commit what is open and leave, because spec.suspend is set");
     }
+    if let Some(left) = left_behind(facts, progress) {
+        return left;
+    }
     Verdict::new(true, StateReason::Suspended, "spec.suspend is set; with false the job goes on where it is")
+}
+
+/// Workers that were killed may leave commits that nobody makes visible before the job runs again. Nothing is on its way then.
+fn left_behind(facts: &Facts<'_>, progress: &Progress) -> Option<Verdict> {
+    let before = |type_| condition::find(&facts.before.conditions, type_);
+    let message = match progress.unpublished {
+        Some(0) => return None,
+        Some(commits) => format!(
+            "the workers are gone, and {commits} of their commits were decided but not visible when the agent looked last: the files become \
+             visible when the job runs again"
+        ),
+        // While nobody can look, what was found last stands. A drain that goes on is reconciling.
+        None => before(ConditionType::Ready)
+            .filter(|ready| {
+                ready.reason == StateReason::Draining.as_str() && before(ConditionType::Reconciling).is_none()
+            })
+            .map(|ready| ready.message.clone())?,
+    };
+    Some(Verdict::new(false, StateReason::Draining, message))
 }
 
 /// `workers.replicas: 0` is what the user asked for.
 fn at_zero(facts: &Facts<'_>, progress: &Progress) -> Verdict {
     if facts.alive() > 0 {
         return draining(facts, "workers commit what is open and leave, because spec.workers.replicas is 0");
+    }
+    if let Some(left) = left_behind(facts, progress) {
+        return left;
     }
     let nothing_to_do = progress.lag.as_ref().is_some_and(|lag| lag.records == 0);
     let reason = if nothing_to_do { StateReason::Idle } else { StateReason::Suspended };

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sluice_crds::report::{CommitReport, LedgerReport, PartitionReport, Phase, Totals, WorkerReport};
+use sluice_crds::report::{CommitReport, LagReport, LedgerReport, PartitionReport, Phase, Totals, WorkerReport};
 use sluice_crds::streaming_job::{JobTotals, Lag, LastCommit, PartitionLag};
 
 use super::{Facts, Outcome};
@@ -41,6 +41,8 @@ pub struct Progress {
     pub in_flight: bool,
     /// Is the last commit young, or nothing to commit?
     pub fresh: bool,
+    /// Commits that are decided and not visible, of a job that should have no workers; nothing when it is not known.
+    pub unpublished: Option<u64>,
 }
 
 impl Progress {
@@ -55,7 +57,7 @@ impl Progress {
         let by_agent = agent.and_then(|job| job.lag.as_ref());
         let partitions =
             by_agent.map(|lag| lag.partitions.len()).or_else(|| gapless(&owned).filter(|_| everybody_told));
-        let known = merged(by_agent.map_or(&[], |lag| lag.partitions.as_slice()), &workers);
+        let known = merged(by_agent, &workers);
         let lag = lag(facts, &known, partitions, by_agent.and_then(|lag| lag.seconds));
         // The ledger of another place is another ledger.
         let moved = facts.valid.is_some_and(|valid| {
@@ -91,6 +93,7 @@ impl Progress {
             read: workers.iter().map(|worker| worker.totals.read).sum(),
             in_flight,
             fresh,
+            unpublished: ledger.and_then(|ledger| ledger.unpublished),
         }
     }
 
@@ -137,31 +140,33 @@ fn gapless(owned: &BTreeSet<i32>) -> Option<usize> {
     (usize::try_from(*last).ok()? + 1 == owned.len()).then_some(owned.len())
 }
 
+/// What is known of a partition, and since when.
+type Known = (PartitionReport, Timestamp);
+
 /// Each partition once: positions and ends only go forward, so the larger number is the newer one.
-fn merged(by_agent: &[PartitionReport], workers: &[&WorkerReport]) -> BTreeMap<i32, PartitionReport> {
-    let mut known: BTreeMap<i32, PartitionReport> = BTreeMap::new();
-    for report in by_agent.iter().chain(workers.iter().flat_map(|worker| &worker.partitions)) {
+fn merged(by_agent: Option<&LagReport>, workers: &[&WorkerReport]) -> BTreeMap<i32, Known> {
+    let mut known: BTreeMap<i32, Known> = BTreeMap::new();
+    let measured = by_agent.map(|lag| (&lag.partitions, lag.time));
+    let reports = measured.into_iter().chain(workers.iter().map(|worker| (&worker.partitions, worker.time)));
+    for (report, time) in reports.flat_map(|(partitions, time)| partitions.iter().map(move |it| (it, time))) {
         known
             .entry(report.partition)
-            .and_modify(|partition| {
+            .and_modify(|(partition, since)| {
                 partition.committed = partition.committed.max(report.committed);
                 partition.end = partition.end.max(report.end);
+                // Who knows no end has measured no lag.
+                *since = if report.end.is_some() { time.max(*since) } else { *since };
             })
-            .or_insert_with(|| report.clone());
+            .or_insert_with(|| (report.clone(), time));
     }
     known
 }
 
-fn lag(
-    facts: &Facts<'_>,
-    known: &BTreeMap<i32, PartitionReport>,
-    partitions: Option<usize>,
-    age: Option<i64>,
-) -> Option<Lag> {
+fn lag(facts: &Facts<'_>, known: &BTreeMap<i32, Known>, partitions: Option<usize>, age: Option<i64>) -> Option<Lag> {
     // A sum over some of the partitions would be a lie.
     let partitions = partitions.filter(|partitions| *partitions > 0 && known.len() >= *partitions)?;
     let mut all = Vec::with_capacity(known.len());
-    for report in known.values() {
+    for (report, _) in known.values() {
         let end = report.end?.max(report.committed);
         all.push(PartitionLag {
             topic: report.topic.clone(),
@@ -175,13 +180,15 @@ fn lag(
     let mut worst: Vec<PartitionLag> = all.into_iter().filter(|partition| partition.lag > 0).collect();
     worst.sort_by_key(|partition| (std::cmp::Reverse(partition.lag), partition.partition));
     worst.truncate(WORST);
+    // A sum is as old as the oldest of its parts; a clock that is ahead makes nothing newer than now.
+    let observed = known.values().map(|(_, since)| *since).min()?.min(facts.now);
     let seconds_behind = if records == 0 { Some(0) } else { age };
     Some(Lag {
         records,
         seconds: seconds_behind,
         partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
         worst,
-        observed_time: Time(seconds(facts.now)),
+        observed_time: Time(seconds(observed)),
     })
 }
 

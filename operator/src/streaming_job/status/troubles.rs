@@ -127,7 +127,7 @@ fn by_deaths<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = Trouble> + 'a {
 fn by_connections(facts: &Facts<'_>) -> Vec<Trouble> {
     let (Some(valid), Some(agent)) = (facts.valid, &facts.observed.agent) else { return Vec::new() };
     let (source, stores) = valid.plan.connections();
-    let bad = agent.connections.iter().filter(|report| !report.finding.ok);
+    let bad = agent.connections.iter().filter(|report| !report.finding.ok && facts.world.is_current(report));
     let used = bad.filter(|report| report.name == source || stores.contains(report.name.as_str()));
     used.map(|report| {
         let store = report.name != source;
