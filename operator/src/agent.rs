@@ -25,6 +25,9 @@ use crate::settings::PodSettings;
 use crate::streaming_job::build::{restricted_container, restricted_pod, secrets_volume};
 use crate::views::PodView;
 
+/// The labels by which a pod of the agent is known.
+pub const LABELS: [&str; 3] = ["app.kubernetes.io/component", "app.kubernetes.io/instance", "pod-template-hash"];
+
 /// What everything of the agent is called.
 pub const NAME: &str = "sluice-agent";
 /// The name of its container.

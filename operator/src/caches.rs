@@ -21,13 +21,14 @@ use sluice_crds::data_catalog_table::DataCatalogTable;
 use sluice_crds::reference::ObjectKey;
 use sluice_crds::streaming_job::StreamingJob;
 
+use crate::agent;
 use crate::live::Live;
 use crate::names;
 use crate::object::Address;
 use crate::views::{PodView, SetView};
 
 /// Objects in one answer to a list. All kinds are listed at the same time, and each answer is in memory as a text and as objects.
-const PAGE: u32 = 100;
+const PAGE: u32 = 50;
 
 /// What the watches show.
 #[derive(Clone)]
@@ -240,12 +241,16 @@ pub async fn follow_metadata(
     }
 }
 
-/// Takes away what is large and of no use here.
+/// Takes away what nobody here looks at: who manages which field, and the labels and annotations of others.
 fn strip<K: Resource>(object: &mut K) {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;
+    let is_ours = |name: &str| name.starts_with("sluice.dev/");
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        annotations.retain(|name, _| is_ours(name));
+    }
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|name, _| is_ours(name) || agent::LABELS.contains(&name.as_str()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
@@ -17,7 +17,6 @@ use crate::caches::{self, Caches};
 use crate::condition::{self, Aspect, Truth};
 use crate::context::Context;
 use crate::error::{Class, Error};
-use crate::streaming_job::PATIENCE;
 use crate::uses;
 
 /// The kind, in metrics and messages.
@@ -26,6 +25,8 @@ pub const KIND: &str = "Connection";
 const AT_REST: Duration = Duration::from_secs(15);
 /// A connection that waits for its test is looked at so often, for [`PATIENCE`].
 const WAITING: Duration = Duration::from_secs(1);
+/// An agent that needs longer than this does not start by itself.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// Users that status shows.
 pub const MOST_USERS: usize = 50;
 

@@ -54,7 +54,7 @@ pub struct Settled {
 }
 
 /// So many jobs that start at the same time are many.
-const MANY: usize = 8;
+pub const MANY: usize = 8;
 /// What may wait waits no longer than this.
 const LONGEST_UNTOLD: SignedDuration = SignedDuration::from_secs(30);
 
@@ -191,4 +191,39 @@ fn remember<T>(memory: &Mutex<HashMap<String, T>>, uid: &str, what: T) {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Stage};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    #[tokio::test]
+    async fn what_may_wait_waits_while_many_jobs_start_and_never_for_long() {
+        let context = Stage::new(&testing::manifests()).context;
+        let mut crowd: Vec<_> = (1..MANY).map(|_| context.starts()).collect();
+        assert!(!context.may_wait("a", at(0)), "not many yet");
+        crowd.push(context.starts());
+        assert!(context.may_wait("a", at(0)));
+        assert!(context.may_wait("a", at(29)) && !context.may_wait("a", at(30)));
+        context.wrote("a", "1".to_owned());
+        assert!(context.may_wait("a", at(31)), "this is something new");
+        crowd.pop();
+        assert!(!context.may_wait("a", at(31)));
+    }
+
+    #[tokio::test]
+    async fn a_cache_is_behind_until_it_shows_another_version_than_the_one_that_was_written_over() {
+        let context = Stage::new(&testing::manifests()).context;
+        assert!(!context.is_behind("a", Some("7")));
+        context.wrote("a", "7".to_owned());
+        assert!(context.is_behind("a", Some("7")) && context.is_behind("a", Some("7")));
+        assert!(!context.is_behind("b", Some("7")));
+        assert!(!context.is_behind("a", Some("8")));
+        assert!(!context.is_behind("a", Some("7")), "a cluster that was set back is believed");
+    }
 }

@@ -40,9 +40,11 @@ use crate::views::PodView;
 use crate::{agent, connection, data_catalog_table, streaming_job, uses};
 
 /// Reconciles of jobs at the same time. Most of the time of each is waiting for pods and the API server.
-const JOBS_AT_ONCE: usize = 32;
+const JOBS_AT_ONCE: usize = 24;
 /// Those of tables and connections. They write nothing but status, and where the API server is slow, jobs go first.
 const OTHERS_AT_ONCE: usize = 8;
+/// Reconciles of one kind that wait for their turn in order.
+const CROWD: u16 = 256;
 /// A pod and its StatefulSet change together; one look is enough for both.
 const DEBOUNCE: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -170,7 +172,8 @@ where
 {
     let due = due.map(|object| Ok::<_, Infallible>(ReconcileRequest::from(object)));
     let due = due.take_until(stop.clone().cancelled_owned());
-    // The runner has a limit of its own, but who waits there is not served in order: in a crowd some would wait for ever.
+    // The runner has a limit of its own, but who waits there is not served in order: in a crowd some would wait for ever. So the crowd
+    // waits here, and that limit is only for an operator that starts and has everything to look at.
     let permits = Arc::new(Semaphore::new(if kind == streaming_job::KIND { JOBS_AT_ONCE } else { OTHERS_AT_ONCE }));
     let cached = store.clone();
     let timed = move |object: Arc<K>, context: Arc<Context>| {
@@ -204,7 +207,7 @@ where
         tracing::warn!(kind, object = %key, class = class.as_str(), retry_in = ?wait, error = error.chain(), "not reconciled");
         Action::requeue(wait)
     };
-    let config = Config::default().debounce(DEBOUNCE);
+    let config = Config::default().concurrency(CROWD).debounce(DEBOUNCE);
     let rounds = applier(timed, on_error, Arc::clone(context), store, due, config);
     Box::pin(rounds.for_each(|_| async {}))
 }

@@ -17,11 +17,16 @@ pub struct Live {
 
 #[derive(Debug, Default)]
 struct State {
-    seen: HashMap<Address, Trace>,
-    /// Hash of what was applied, and the mark of what the API server made of it.
-    applied: HashMap<Address, (String, Mark)>,
+    objects: HashMap<Address, Known>,
     /// What a list that is under way has shown so far, by kind.
     listing: HashMap<String, HashSet<Address>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    seen: Trace,
+    /// Hash of what was applied, and the mark of what the API server made of it.
+    applied: Option<(Box<str>, Mark)>,
 }
 
 impl Live {
@@ -38,57 +43,60 @@ impl Live {
     pub fn list_ends(&self, kind: &str) {
         let mut state = self.state();
         if let Some(shown) = state.listing.remove(kind) {
-            state.seen.retain(|address, _| address.kind != kind || shown.contains(address));
+            state.objects.retain(|address, _| address.kind != kind || shown.contains(address));
         }
     }
 
     /// The watch shows an object. True: it is not as we left it.
     pub fn show(&self, address: Address, metadata: &ObjectMeta) -> bool {
         let mut state = self.state();
-        let trace = Trace::of(metadata);
+        let (seen, state) = (Trace::of(metadata), &mut *state);
+        let known = state.objects.get_mut(&address);
         if let Some(shown) = state.listing.get_mut(&address.kind) {
             shown.insert(address.clone());
-        } else if state.seen.get(&address).is_some_and(|seen| seen.mark.is_later_state_of(&trace.mark)) {
+        } else if known.as_ref().is_some_and(|known| known.seen.mark.is_later_state_of(&seen.mark)) {
             // The watch tells late of what we wrote ourselves. A list is believed whatever it says.
             return false;
         }
-        let foreign = state.applied.get(&address).is_none_or(|(_, ours)| *ours != trace.mark);
-        state.seen.insert(address, trace);
-        foreign
+        if let Some(known) = known {
+            known.seen = seen;
+            return known.applied.as_ref().is_none_or(|(_, ours)| *ours != known.seen.mark);
+        }
+        state.objects.insert(address, Known { seen, applied: None });
+        true
     }
 
     /// The watch says that an object is gone.
     pub fn gone(&self, address: &Address) {
-        let mut state = self.state();
-        state.seen.remove(address);
-        state.applied.remove(address);
+        self.state().objects.remove(address);
     }
 
     /// An object.
     pub fn get(&self, address: &Address) -> Option<Trace> {
-        self.state().seen.get(address).cloned()
+        self.state().objects.get(address).map(|known| known.seen.clone())
     }
 
     /// Is this object there just as it would be applied now?
     pub fn is_applied(&self, address: &Address, hash: &str) -> bool {
-        let state = self.state();
-        let (Some((ours, mark)), Some(seen)) = (state.applied.get(address), state.seen.get(address)) else {
-            return false;
-        };
-        ours == hash && !seen.leaving && seen.mark == *mark
+        self.state().objects.get(address).is_some_and(|known| {
+            let as_left =
+                known.applied.as_ref().is_some_and(|(ours, mark)| **ours == *hash && known.seen.mark == *mark);
+            as_left && !known.seen.leaving
+        })
     }
 
     /// Notes what was applied, and what the API server made of it.
     pub fn applied(&self, address: Address, hash: String, metadata: &ObjectMeta) {
-        let mut state = self.state();
-        let trace = Trace::of(metadata);
-        state.applied.insert(address.clone(), (hash, trace.mark.clone()));
-        state.seen.insert(address, trace);
+        let seen = Trace::of(metadata);
+        let applied = Some((hash.into(), seen.mark.clone()));
+        self.state().objects.insert(address, Known { seen, applied });
     }
 
     /// Forgets what was applied, so that the next apply is made for sure.
     pub fn forget(&self, address: &Address) {
-        self.state().applied.remove(address);
+        if let Some(known) = self.state().objects.get_mut(address) {
+            known.applied = None;
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! An object as it is applied: JSON, with what is needed to address it.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
@@ -63,6 +61,23 @@ impl Object {
     }
 }
 
+/// What stands on the ConfigMap of the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandedOut {
+    /// Hash of the plan.
+    pub hash: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+impl HandedOut {
+    fn of(metadata: &ObjectMeta) -> Option<Self> {
+        let annotation = |name: &str| metadata.annotations.as_ref()?.get(name);
+        let generation = annotation(names::PLAN_GENERATION)?.parse().ok()?;
+        Some(Self { hash: annotation(names::PLAN_HASH)?.clone(), generation })
+    }
+}
+
 /// What is remembered of a live object: whose it is, and which state of it this was. Of a thousand jobs there are six thousand, and the
 /// whole metadata, with who manages which field, would take twenty times the memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,8 +90,8 @@ pub struct Trace {
     pub managed: bool,
     /// Whose it is.
     pub owners: Vec<OwnerReference>,
-    /// Which plan it holds.
-    pub annotations: BTreeMap<String, String>,
+    /// Which plan it hands out.
+    pub plan: Option<HandedOut>,
 }
 
 impl Trace {
@@ -84,16 +99,12 @@ impl Trace {
     pub fn of(metadata: &ObjectMeta) -> Self {
         let labels = metadata.labels.as_ref();
         let managed = labels.and_then(|labels| labels.get("app.kubernetes.io/managed-by"));
-        let annotations = [names::PLAN_HASH, names::PLAN_GENERATION].into_iter().filter_map(|name| {
-            let value = metadata.annotations.as_ref()?.get(name)?;
-            Some((name.to_owned(), value.clone()))
-        });
         Self {
             mark: Mark::of(metadata),
             leaving: metadata.deletion_timestamp.is_some(),
             managed: managed.is_some_and(|by| by == names::MANAGER),
             owners: metadata.owner_references.clone().unwrap_or_default(),
-            annotations: annotations.collect(),
+            plan: HandedOut::of(metadata),
         }
     }
 

@@ -41,6 +41,8 @@ const AT_REST: Duration = Duration::from_secs(15);
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// An agent that looks at all looks at a new plan at once. Only a check that takes longer than this is worth a status.
 const UNTOLD: SignedDuration = SignedDuration::from_secs(1);
+/// A job whose status may wait is looked at so much later.
+const LATER: Duration = Duration::from_secs(5);
 /// A job whose plan is about to be checked is looked at so often.
 const ABOUT_TO_BE_CHECKED: Duration = Duration::from_millis(300);
 
@@ -110,7 +112,7 @@ fn may_wait(job: &StreamingJob, status: &StreamingJobStatus, is_checked: bool, c
     }
     let stalled =
         condition::find(&status.conditions, ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True");
-    (!stalled && context.may_wait(&uid, now)).then_some(ON_ITS_WAY * 2)
+    (!stalled && context.may_wait(&uid, now)).then_some(LATER)
 }
 
 fn is_suspended(job: &StreamingJob) -> bool {
@@ -152,7 +154,7 @@ fn pace(status: &StreamingJobStatus, now: Timestamp) -> Duration {
     };
     let on_its_way =
         since(ConditionType::Reconciling, "True").into_iter().chain(since(ConditionType::Ready, "False")).min();
-    on_its_way.map_or(AT_REST, |since| Duration::try_from(since / 8).unwrap_or_default().clamp(ON_ITS_WAY, AT_REST))
+    on_its_way.map_or(AT_REST, |since| Duration::try_from(since / 16).unwrap_or_default().clamp(ON_ITS_WAY, AT_REST))
 }
 
 /// One job, at one moment.

@@ -17,7 +17,7 @@ use crate::caches::{self, Caches};
 use crate::context::Context;
 use crate::error::Error;
 use crate::names;
-use crate::object::{Address, Trace};
+use crate::object::{Address, HandedOut, Trace};
 use crate::pods::PodFact;
 use crate::uses;
 use crate::views::{PodView, SetView};
@@ -40,15 +40,6 @@ pub struct World {
     pub pods: Vec<PodFact>,
     /// The agent of the namespace.
     pub agent: Option<PodFact>,
-}
-
-/// What stands on the ConfigMap of the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandedOut {
-    /// Hash of the plan.
-    pub hash: String,
-    /// Its generation.
-    pub generation: i64,
 }
 
 impl World {
@@ -138,8 +129,5 @@ pub async fn handed_out(job: &StreamingJob, key: &ObjectKey, context: &Context) 
         trace = found.map(|found| Trace::of(&found.metadata));
     }
     let ours = trace.filter(|trace| trace.owners.iter().any(|owner| job.metadata.uid.as_ref() == Some(&owner.uid)));
-    Ok(ours.and_then(|trace| {
-        let generation = trace.annotations.get(names::PLAN_GENERATION)?.parse().ok()?;
-        Some(HandedOut { hash: trace.annotations.get(names::PLAN_HASH)?.clone(), generation })
-    }))
+    Ok(ours.and_then(|trace| trace.plan))
 }

@@ -2,12 +2,14 @@
 
 mod runs;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
+use crate::context::MANY;
 use crate::error::Error;
 use crate::names;
 use crate::testing::{
@@ -111,6 +113,9 @@ async fn a_new_object_is_never_forced_and_a_known_one_is_named_by_its_uid() {
     };
     let made = of_set(&first).expect("made");
     assert!(!made.query.contains("force=true") && made.body["metadata"]["uid"].is_null(), "{made:?}");
+    // Nobody was asked before: this version is that of no object, and makes the API server refuse when there is one.
+    assert_eq!(made.body["metadata"]["resourceVersion"], "1");
+    assert!(!first.iter().any(|made| made.method == "GET" && made.path == SET), "{first:?}");
     stage.write(&edited_manifests("replicas: 2", "replicas: 3"));
     stage.reconcile().await.expect("reconciled");
     let changed = of_set(&stage.api.take_requests()).expect("changed");
@@ -397,6 +402,31 @@ async fn a_transition_is_one_event() {
     stage.play_stateful_set(&[&first, &second]);
     stage.reconcile().await.expect("reconciled");
     assert_eq!(events(&stage), ["Running", "WithinTarget"]);
+}
+
+#[tokio::test]
+async fn while_many_jobs_start_the_workers_come_first_and_only_bad_news_is_told_at_once() {
+    let (mut stage, agent) = checked_stage().await;
+    let context = Arc::clone(&stage.context);
+    let crowd: Vec<_> = (0..MANY).map(|_| context.starts()).collect();
+    stage.reconcile().await.expect("reconciled");
+    assert!(stage.api.get(SET).is_some());
+    assert!(stage.condition("Ready").is_none(), "{:#?}", stage.status());
+    drop(crowd);
+    stage.reconcile().await.expect("reconciled");
+    assert_eq!(stage.condition("Ready"), some("False", "Starting"));
+
+    let crowd: Vec<_> = (0..MANY).map(|_| context.starts()).collect();
+    let broken = edited("amount > 0", "amount > nothing").expect("valid so far");
+    agent.says(agent_report(&broken.hash, false, "TransformInvalid", "no column `nothing`"));
+    stage.write(&edited_manifests("amount > 0", "amount > nothing"));
+    let told = async {
+        while stage.condition("ConfigValid") != some("False", "TransformInvalid") {
+            stage.reconcile().await.expect("reconciled");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), told).await.expect("it is told");
+    drop(crowd);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use sluice_crds::plan::{JobPlan, Mode, canonical_json, plan_hash};
 use sluice_crds::resolve::{ResolveContext, ResolveError, resolve};
 use sluice_crds::streaming_job::StreamingJob;
 
-use super::dereference::{HandedOut, World};
+use super::dereference::World;
 use super::template::Template;
 use crate::names;
+use crate::object::HandedOut;
 
 /// A job whose objects can be built.
 #[derive(Debug, Clone, PartialEq)]
