@@ -74,20 +74,19 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
     if live.is_applied(address, &hash) {
         return Ok(());
     }
-    // What is ours is in the cache. So what is not there is most likely nowhere, and nobody needs to ask before.
-    let known = match live.get(address) {
+    // What is ours is in the cache. So what is not there is most likely nowhere, and nobody needs to ask before. Only what can be changed
+    // at once is believed: of what leaves, the cache may not know yet that it is gone.
+    let changeable = |trace: &Trace| owner.claim(trace) == Claim::Ours && !trace.leaving;
+    let known = match live.get(address).filter(changeable) {
         Some(trace) => Some(trace),
-        None => match patch(client, object, json!({"resourceVersion": NONE_YET}), false).await {
+        None => match create(client, object).await {
             Err(kube::Error::Api(status)) if status.code == 409 => look(client, object).await?,
             answer => return applied(live, address, hash, answer),
         },
     };
     let Some(known) = known else {
-        // It is gone again. Whoever makes another one at this very moment keeps it, because this is not forced.
-        return match patch(client, object, json!({}), false).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => Err(conflict(owner, address)),
-            answer => applied(live, address, hash, answer),
-        };
+        // It is gone again, or it is not this object that the API server has a conflict about: a quota, for example.
+        return applied(live, address, hash, create(client, object).await);
     };
     match owner.claim(&known) {
         Claim::Foreign => Err(conflict(owner, address)),
@@ -99,6 +98,11 @@ pub async fn apply(client: &Client, live: &Live, owner: &Owner, object: &Object)
             Err(Error::StillDeleting { kind: address.kind.clone(), key: address.key.clone() })
         }
     }
+}
+
+/// An apply that is refused when there is such an object.
+async fn create(client: &Client, object: &Object) -> Result<ObjectMeta, kube::Error> {
+    patch(client, object, json!({"resourceVersion": NONE_YET}), false).await
 }
 
 /// One apply, under a precondition in its metadata.
@@ -125,7 +129,11 @@ fn applied(live: &Live, address: &Address, hash: String, answer: Result<ObjectMe
             Ok(())
         }
         Err(source) => {
-            live.forget(address);
+            match &source {
+                // It is not the object that we knew.
+                kube::Error::Api(status) if matches!(status.code, 404 | 409) => live.gone(address),
+                _ => live.forget(address),
+            }
             Err(Error::Apply { kind: address.kind.clone(), key: address.key.clone(), source })
         }
     }
@@ -177,5 +185,48 @@ pub async fn delete(client: &Client, object: &Object, uid: &str) -> Result<(), E
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         Err(source) => Err(Error::Delete { kind: address.kind.clone(), key: address.key.clone(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+
+    use super::*;
+    use crate::testing::FakeApi;
+
+    const PATH: &str = "/api/v1/namespaces/etl/services/a";
+
+    fn owner() -> Owner {
+        Owner::Controller { kind: "StreamingJob", key: ObjectKey::new("etl", "a"), uid: "u".to_owned() }
+    }
+
+    fn service(port: i32) -> Object {
+        let owner = json!({"kind": "StreamingJob", "name": "a", "uid": "u", "controller": true, "apiVersion": "v1"});
+        let spec = json!({"spec": {"ports": [{"port": port}]}});
+        Object::new::<Service>(ObjectKey::new("etl", "a"), json!({"ownerReferences": [owner]}), spec)
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_gone_without_a_word_is_made_again() {
+        let (api, live) = (FakeApi::default(), Live::default());
+        let client = api.client();
+        apply(&client, &live, &owner(), &service(1)).await.expect("made");
+        api.remove(PATH);
+        apply(&client, &live, &owner(), &service(2)).await.expect_err("it is not there");
+        apply(&client, &live, &owner(), &service(2)).await.expect("made again");
+        assert_eq!(api.get(PATH).expect("a service")["spec"]["ports"][0]["port"], 2);
+    }
+
+    #[tokio::test]
+    async fn a_conflict_about_something_else_is_no_conflict_of_names() {
+        let (api, live) = (FakeApi::default(), Live::default());
+        let client = api.client();
+        // As a quota answers that others use at the same moment: for changes, not for questions.
+        api.refuse_changes("services", 409);
+        let error = apply(&client, &live, &owner(), &service(1)).await.expect_err("refused");
+        assert!(matches!(error, Error::Apply { .. }), "{error}");
+        api.allow_everything();
+        apply(&client, &live, &owner(), &service(1)).await.expect("made");
     }
 }

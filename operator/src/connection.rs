@@ -59,8 +59,8 @@ pub async fn reconcile(connection: Arc<Connection>, context: Arc<Context>) -> Re
     if status != before {
         // It works, as it did: then only its users are new.
         let only_users = ConnectionStatus { used_by: before.used_by.clone(), ..status.clone() } == before;
-        if only_users && context.may_wait(&connection.uid().unwrap_or_default(), now) {
-            return Ok(Action::requeue(AT_REST));
+        if failure.is_none() && only_users && context.may_wait(&connection.uid().unwrap_or_default(), now) {
+            return Ok(Action::requeue(pace(found.is_some(), &status, now)));
         }
         let conditions = (before.conditions.as_slice(), status.conditions.as_slice());
         crate::status::write(&context, KIND, connection.as_ref(), &status, conditions).await?;

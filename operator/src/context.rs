@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -35,7 +36,7 @@ pub struct Context {
     /// UID of the namespace `kube-system`: whose ledgers these are.
     pub cluster: String,
     failures: Mutex<HashMap<(&'static str, ObjectKey), u32>>,
-    written: Mutex<HashMap<String, String>>,
+    written: Mutex<HashMap<String, (String, Instant)>>,
     caught_up: Mutex<HashMap<String, Timestamp>>,
     settled: Mutex<HashMap<String, Settled>>,
     let_through: Mutex<HashMap<String, String>>,
@@ -57,6 +58,9 @@ pub struct Settled {
 pub const MANY: usize = 8;
 /// What may wait waits no longer than this.
 const LONGEST_UNTOLD: SignedDuration = SignedDuration::from_secs(30);
+
+/// Nobody waits longer for a watch to show what was written.
+const LONGEST_BEHIND: Duration = Duration::from_secs(10);
 
 /// A job that starts. See [`Context::starts`].
 pub struct Starting<'a>(&'a AtomicUsize);
@@ -166,14 +170,15 @@ impl Context {
     /// Notes that a status was written over this version of an object.
     pub fn wrote(&self, uid: &str, version: String) {
         locked(&self.untold).remove(uid);
-        remember(&self.written, uid, version);
+        remember(&self.written, uid, (version, Instant::now()));
     }
 
     /// Is this version of an object the one that a status was written over? Then the cache does not show that status yet, and whoever
-    /// goes on from here would tell of the same transition again.
+    /// goes on from here would tell of the same transition again. That is the lesser evil when the watch is late for long.
     pub fn is_behind(&self, uid: &str, version: Option<&str>) -> bool {
         let mut written = locked(&self.written);
-        let behind = written.get(uid).is_some_and(|base| Some(base.as_str()) == version);
+        let behind =
+            written.get(uid).is_some_and(|(base, at)| Some(base.as_str()) == version && at.elapsed() < LONGEST_BEHIND);
         if !behind {
             written.remove(uid);
         }

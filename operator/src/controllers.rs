@@ -175,11 +175,16 @@ where
     // The runner has a limit of its own, but who waits there is not served in order: in a crowd some would wait for ever. So the crowd
     // waits here, and that limit is only for an operator that starts and has everything to look at.
     let permits = Arc::new(Semaphore::new(if kind == streaming_job::KIND { JOBS_AT_ONCE } else { OTHERS_AT_ONCE }));
-    let cached = store.clone();
+    let (cached, stop) = (store.clone(), stop.clone());
     let timed = move |object: Arc<K>, context: Arc<Context>| {
-        let (permits, cached) = (Arc::clone(&permits), cached.clone());
+        let (permits, cached, stop) = (Arc::clone(&permits), cached.clone(), stop.clone());
         Box::pin(async move {
-            let _permit = permits.acquire().await;
+            // What is under way is finished at the end; who waits for a turn has none.
+            let _permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Action::await_change()),
+                permit = permits.acquire() => permit,
+            };
             // As it is now, after the wait.
             let Some(object) = cached.get(&ObjectRef::from_obj(object.as_ref())) else {
                 return Ok(Action::await_change());

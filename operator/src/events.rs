@@ -39,7 +39,8 @@ pub fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Transition> {
         .collect()
 }
 
-fn is_trouble(condition: &Condition) -> bool {
+/// Is this bad news?
+pub fn is_trouble(condition: &Condition) -> bool {
     match (condition.type_.as_str(), condition.status.as_str()) {
         ("Ready", "False") => !matches!(condition.reason.as_str(), "Starting" | "Draining"),
         ("ConfigValid" | "LagWithinTarget", "False")

@@ -57,7 +57,7 @@ impl Leadership {
     /// Waits until the lease is ours.
     pub async fn acquire(client: Client, settings: &Settings) -> Result<Self, LeaderError> {
         let name = settings.lease_name.clone();
-        let (renews, renewed) = watch::channel(Instant::now());
+        let (renews, mut renewed) = watch::channel(Instant::now());
         let manager = LeaseManagerBuilder::new(noting(client, renews), &settings.lease_name)
             .with_namespace(&settings.pod_namespace)
             .with_identity(&settings.pod_name)
@@ -71,6 +71,8 @@ impl Leadership {
         let (mut channel, task) = manager.watch().await;
         tracing::info!(lease = settings.lease_name, identity = settings.pod_name, "waiting for the lease");
         channel.wait_for(|held| *held).await.map_err(|_| LeaderError::Ended { name })?;
+        // A container that was started again in its pod finds the lease to be its own, however old: it counts from its first renewal.
+        let _ = renewed.changed().await;
         tracing::info!(lease = settings.lease_name, "the lease is held");
         Ok(Self { channel, renewed, task })
     }

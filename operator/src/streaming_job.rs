@@ -24,6 +24,7 @@ use crate::apply::{self, Owner};
 use crate::condition;
 use crate::context::{Context, Settled};
 use crate::error::{Class, Error};
+use crate::events;
 use crate::names;
 use crate::object::Object;
 use build::{Blueprint, Recorded};
@@ -110,9 +111,8 @@ fn may_wait(job: &StreamingJob, status: &StreamingJobStatus, is_checked: bool, c
     if is_checked && context.is_untold_for_less_than(&uid, now, UNTOLD) {
         return Some(ABOUT_TO_BE_CHECKED);
     }
-    let stalled =
-        condition::find(&status.conditions, ConditionType::Stalled).is_some_and(|stalled| stalled.status == "True");
-    (!stalled && context.may_wait(&uid, now)).then_some(LATER)
+    let is_good = !status.conditions.iter().any(events::is_trouble);
+    (is_good && context.may_wait(&uid, now)).then_some(if is_checked { ON_ITS_WAY } else { LATER })
 }
 
 fn is_suspended(job: &StreamingJob) -> bool {
@@ -254,13 +254,16 @@ impl Case<'_> {
     async fn run(&self, valid: &Validated, suspended: bool) -> Result<(), Error> {
         let plan = self.sealed(valid).await?;
         let blueprint = self.blueprint(valid, &plan);
+        let (wanted, current) = (blueprint.run(suspended), rollout::current_run(valid, self.world));
+        // A run that goes on can be halted whatever is refused of the rest.
+        if let Some(run) = current {
+            self.pace_run(valid, suspended, run, &wanted).await?;
+        }
         for object in blueprint.surroundings() {
             self.apply(&object).await?;
         }
-        let wanted = blueprint.run(suspended);
-        match rollout::current_run(valid, self.world) {
-            Some(run) => self.pace_run(valid, suspended, run, &wanted).await?,
-            None => self.apply(&wanted).await?,
+        if current.is_none() {
+            self.apply(&wanted).await?;
         }
         self.clear(Some(valid)).await
     }

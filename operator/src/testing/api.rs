@@ -21,6 +21,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     requests: Vec<Made>,
     refusals: Vec<(String, u16)>,
+    refused_changes: Vec<(String, u16)>,
     versions: u64,
 }
 
@@ -79,8 +80,15 @@ impl FakeApi {
         self.state().refusals.push((part.to_owned(), code));
     }
 
+    /// The same, of requests that change something.
+    pub fn refuse_changes(&self, part: &str, code: u16) {
+        self.state().refused_changes.push((part.to_owned(), code));
+    }
+
     pub fn allow_everything(&self) {
-        self.state().refusals.clear();
+        let mut state = self.state();
+        state.refusals.clear();
+        state.refused_changes.clear();
     }
 
     /// The requests so far, which are forgotten.
@@ -103,7 +111,9 @@ impl FakeApi {
             query: query.clone(),
             body: body.clone(),
         });
-        let refused = state.refusals.iter().find(|(part, _)| path.contains(part.as_str())).map(|(_, code)| *code);
+        let changes = if method == "GET" { &[][..] } else { &state.refused_changes[..] };
+        let refused =
+            state.refusals.iter().chain(changes).find(|(part, _)| path.contains(part.as_str())).map(|(_, code)| *code);
         let answer = match (refused, method.as_str()) {
             (Some(code), _) => Err(code),
             (_, "GET") => state.objects.get(&path).cloned().ok_or(404),
