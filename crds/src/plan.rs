@@ -398,6 +398,10 @@ pub enum SinkFormat {
         compression: ParquetCompression,
         /// Encoded bytes after which a row group ends.
         row_group_bytes: u64,
+        /// Which readers can read the files.
+        // Not written where it is the default: the hashes of plans from before it existed stay what they are.
+        #[serde(default, skip_serializing_if = "ParquetCompatibility::is_current")]
+        compatibility: ParquetCompatibility,
     },
 }
 
@@ -414,6 +418,24 @@ pub enum ParquetCompression {
     /// As it is.
     #[serde(rename = "NONE")]
     None,
+}
+
+/// Which readers can read Parquet files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::reference::words_only)]
+pub enum ParquetCompatibility {
+    /// Those that know delta encodings.
+    #[default]
+    Current,
+    /// Those too that know dictionaries and plain values only.
+    Legacy,
+}
+
+impl ParquetCompatibility {
+    /// Is it the default?
+    pub fn is_current(&self) -> bool {
+        *self == Self::Current
+    }
 }
 
 /// A folder in an object store, or (in local runs) in a file system.

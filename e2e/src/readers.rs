@@ -13,11 +13,26 @@ use crate::s3::{ACCESS_KEY, SECRET_KEY};
 /// What `PyArrow` and DuckDB see of a table of the sample job below a prefix; `e2e/readers/read_table.py` has the shape.
 pub async fn read_table(endpoint: &str, bucket: &Bucket, prefix: &str, folder: &Path) -> Result<Value> {
     bucket.download(prefix, folder).await?;
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/read_table.py");
+    let path = format!("{}/{prefix}", bucket.name());
+    let copy = folder.join(prefix);
+    let arguments = [Path::new(endpoint), Path::new(ACCESS_KEY), Path::new(SECRET_KEY), Path::new(&path), &copy];
+    read("read_table.py", &arguments).await
+}
+
+/// What they see of two tables of the same rows; `e2e/readers/read_both.py` has the shape.
+pub async fn read_both(bucket: &Bucket, prefixes: [&str; 2], folder: &Path) -> Result<Value> {
+    for prefix in prefixes {
+        bucket.download(prefix, folder).await?;
+    }
+    let [first, second] = prefixes.map(|prefix| folder.join(prefix));
+    read("read_both.py", &[&first, &second]).await
+}
+
+/// Runs a script of `e2e/readers` with the Python that has the readers; answers the JSON that it prints.
+pub async fn read(script: &str, arguments: &[&Path]) -> Result<Value> {
     let mut python = Command::new(cache()?.join("venv/bin/python"));
-    python.arg(script).args([endpoint, ACCESS_KEY, SECRET_KEY]);
-    python.arg(format!("{}/{prefix}", bucket.name())).arg(folder.join(prefix));
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("readers").join(script)).args(arguments);
     let output = tokio::task::spawn_blocking(move || python.output()).await?.context("no Python: run `make setup`")?;
-    ensure!(output.status.success(), "the readers failed: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).context("the readers did not print JSON")
+    ensure!(output.status.success(), "{script} failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).with_context(|| format!("{script} did not print JSON"))
 }

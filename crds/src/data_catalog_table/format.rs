@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::ParquetCompression;
+use crate::plan::{ParquetCompatibility, ParquetCompression};
 use crate::units::Size;
 
 /// Exactly one format.
@@ -111,4 +111,9 @@ pub struct ParquetFormat {
     /// worker and more in the reader. Example: `64Mi`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_group_size: Option<Size>,
+    /// Whom the files are for: `Current` readers, which know the delta encodings of Parquet, or `Legacy` ones, too. Without delta encodings
+    /// files are larger. Among the readers that need `Legacy` is Spark before 3.5.7 and 4.0.1, with it AWS Glue 5.0: it refuses delta
+    /// encodings, or reads strings wrongly. Default: `Current`. Example: `Legacy`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compatibility: Option<ParquetCompatibility>,
 }

@@ -185,7 +185,8 @@ impl<'a> Resolver<'a> {
             return self.push(error);
         }
         let compression = spec.compression.unwrap_or(ParquetCompression::Snappy);
-        Some(SinkFormat::Parquet { compression, row_group_bytes: size.bytes() })
+        let compatibility = spec.compatibility.unwrap_or_default();
+        Some(SinkFormat::Parquet { compression, row_group_bytes: size.bytes(), compatibility })
     }
 
     /// What a table declares. Of both, what has no type is told and left out.

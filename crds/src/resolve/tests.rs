@@ -4,7 +4,9 @@ use std::time::Duration as StdDuration;
 
 use super::*;
 use crate::manifest::{Manifests, parse};
-use crate::plan::{KafkaAuthentication, ParquetCompression, SinkFormat, SourceFormat, TransformStep, plan_hash};
+use crate::plan::{
+    KafkaAuthentication, ParquetCompatibility, ParquetCompression, SinkFormat, SourceFormat, TransformStep, plan_hash,
+};
 
 mod columns;
 mod later;

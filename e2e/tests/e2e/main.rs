@@ -21,6 +21,7 @@ mod lost_upload;
 mod many_committers;
 mod memory;
 mod minio_short;
+mod old_readers;
 mod partitions_added;
 mod retention_overtakes;
 mod rooms_against_real_servers;

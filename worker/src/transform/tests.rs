@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use sluice_crds::plan::{ColumnPlan, Location, ParquetCompression, SinkFormat, SinkPlan, TransformStep};
+use sluice_crds::plan::{
+    ColumnPlan, Location, ParquetCompatibility, ParquetCompression, SinkFormat, SinkPlan, TransformStep,
+};
 
 use super::{Transform, TransformError};
 use crate::batch::{DecodedBatch, OutputBatch, RawBatch};
@@ -35,7 +37,11 @@ fn source(text: &[&str]) -> SchemaRef {
 fn sink(text: Option<&[&str]>, keys: &[&str]) -> SinkPlan {
     SinkPlan {
         location: Location { url: "file:///lake/".to_owned(), s3: None },
-        format: SinkFormat::Parquet { compression: ParquetCompression::Snappy, row_group_bytes: 1 << 27 },
+        format: SinkFormat::Parquet {
+            compression: ParquetCompression::Snappy,
+            row_group_bytes: 1 << 27,
+            compatibility: ParquetCompatibility::Current,
+        },
         columns: text.map(columns),
         partition_keys: columns(keys),
     }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod dead_letters;
+mod encodings;
 mod glue;
 mod round_trip;
 mod world;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int32Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use sluice_crds::plan::ParquetCompression;
+use sluice_crds::plan::{ParquetCompatibility, ParquetCompression};
 
 use super::world::{Settings, World, output, settings};
 
@@ -73,10 +73,14 @@ fn cpu_seconds() -> f64 {
 #[ignore = "a measurement, not a test"]
 #[cfg(target_os = "linux")]
 fn what_a_million_events_cost() {
-    for compression in [ParquetCompression::Snappy, ParquetCompression::Zstd, ParquetCompression::None] {
+    let compressions = [ParquetCompression::Snappy, ParquetCompression::Zstd, ParquetCompression::None];
+    let compatibilities = [ParquetCompatibility::Current, ParquetCompatibility::Legacy];
+    for (compression, compatibility) in compressions.into_iter().flat_map(|it| compatibilities.map(|other| (it, other)))
+    {
         let batches: Vec<_> =
             (0..2_000_000).step_by(8192).map(|first| output(0, first, events(first, 8192, 333_333))).collect();
-        let world = World::new(Settings { schema: schema(), partition_keys: 2, compression, ..settings() });
+        let settings = Settings { schema: schema(), partition_keys: 2, compression, compatibility, ..settings() };
+        let world = World::new(settings);
         let mut lane = world.lane(0);
         let rows: usize = batches.iter().map(|batch| batch.rows.num_rows()).sum();
         let start = cpu_seconds();
@@ -84,8 +88,11 @@ fn what_a_million_events_cost() {
             lane.write(batch).unwrap();
         }
         let pending = lane.finish();
-        let seconds = cpu_seconds() - start;
-        pending.abandon();
-        println!("{compression:?}: {:.3} CPU-s for each million rows", seconds / (rows as f64 / 1e6));
+        let seconds = (cpu_seconds() - start) / (rows as f64 / 1e6);
+        let staged = world.staged(pending);
+        let bytes = staged.files.iter().map(|file| file.bytes).sum::<u64>() as f64 / rows as f64;
+        println!(
+            "{compression:?}, {compatibility:?}: {seconds:.3} CPU-s for each million rows, {bytes:.1} bytes a row"
+        );
     }
 }

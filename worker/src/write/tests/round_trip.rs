@@ -43,7 +43,7 @@ const TYPES: [&str; 20] = [
     "map<string,struct<when:timestamp,more:map<string,array<bigint>>>>",
 ];
 
-fn every_type() -> SchemaRef {
+pub(super) fn every_type() -> SchemaRef {
     let fields = TYPES.iter().enumerate().map(|(index, text)| {
         let hive: sluice_crds::types::HiveType = text.parse().unwrap();
         Field::new(format!("c{index}"), data_type(&hive), true)
@@ -84,7 +84,7 @@ fn json(row: i64) -> String {
     line + "}"
 }
 
-fn all_rows(count: i64) -> Vec<RecordBatch> {
+pub(super) fn all_rows(count: i64) -> Vec<RecordBatch> {
     let mut decoder = ReaderBuilder::new(every_type()).with_batch_size(1000).build_decoder().unwrap();
     let mut batches = Vec::new();
     for row in 0..count {

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
-use sluice_crds::plan::{Location, ParquetCompression, SinkFormat, SinkPlan};
+use sluice_crds::plan::{Location, ParquetCompatibility, ParquetCompression, SinkFormat, SinkPlan};
 use tokio::runtime::Runtime;
 
 use crate::batch::{OutputBatch, RawBatch, Refused};
 use crate::budget::Budget;
 use crate::ledger::record::{FileRecord, SourceRange};
 use crate::store::Store;
-use crate::write::{LaneFiles, LaneWriter, WriteContext};
+use crate::write::{LaneFiles, LaneWriter, PendingFiles, WriteContext};
 
 pub const BATCH: &str = "0123456789abcdef0123456789abcdef";
 pub const WINDOW: &str = "2026-03-01T23:59:30Z";
@@ -32,6 +32,7 @@ pub struct Settings {
     pub partition_keys: usize,
     pub compression: ParquetCompression,
     pub row_group_bytes: u64,
+    pub compatibility: ParquetCompatibility,
     pub budget: u64,
     pub dead_letters: bool,
 }
@@ -48,6 +49,7 @@ pub fn settings() -> Settings {
         partition_keys: 1,
         compression: ParquetCompression::Snappy,
         row_group_bytes: 128 << 20,
+        compatibility: ParquetCompatibility::Current,
         budget: 1 << 30,
         dead_letters: true,
     }
@@ -75,12 +77,13 @@ pub fn output(partition: i32, first: i64, rows: RecordBatch) -> OutputBatch {
 impl World {
     pub fn new(settings: Settings) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let Settings { schema, partition_keys, compression, row_group_bytes, budget, dead_letters } = settings;
+        let Settings { schema, partition_keys, compression, row_group_bytes, compatibility, budget, dead_letters } =
+            settings;
         let context = WriteContext {
             job: "default/orders".to_owned(),
             sink: SinkPlan {
                 location: Location { url: "memory:///".to_owned(), s3: None },
-                format: SinkFormat::Parquet { compression, row_group_bytes },
+                format: SinkFormat::Parquet { compression, row_group_bytes, compatibility },
                 columns: None,
                 partition_keys: Vec::new(),
             },
@@ -101,7 +104,11 @@ impl World {
     }
 
     pub fn finish(&self, lane: LaneWriter) -> LaneFiles {
-        self.runtime.block_on(lane.finish().staged()).unwrap()
+        self.staged(lane.finish())
+    }
+
+    pub fn staged(&self, pending: PendingFiles) -> LaneFiles {
+        self.runtime.block_on(pending.staged()).unwrap()
     }
 
     /// Bytes that a lane holds, without those of closed files that are on their way.
