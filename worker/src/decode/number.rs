@@ -148,6 +148,18 @@ impl<'a> Number<'a> {
         // Every JSON number is one that std reads.
         std::str::from_utf8(self.text).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
     }
+
+    /// The nearest float; infinite when it is beyond all of them.
+    pub(super) fn float(&self) -> f32 {
+        let double = self.double();
+        // Rounded twice, a number goes the wrong way only where the first time ends exactly between two floats. Where floats get
+        // coarser at their small end, that is elsewhere.
+        let between = double.to_bits() & 0x1FFF_FFFF == 0x1000_0000 || double.abs() < f64::from(f32::MIN_POSITIVE);
+        if between && let Some(float) = std::str::from_utf8(self.text).ok().and_then(|text| text.parse().ok()) {
+            return float;
+        }
+        double as f32
+    }
 }
 
 /// The number behind `e`, or the nearest one that is far beyond any use.
@@ -247,6 +259,20 @@ mod tests {
         fn doubles_are_those_of_std(text in "-?(0|[1-9][0-9]{0,22})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
             let expected: f64 = text.parse().expect("std reads JSON numbers");
             prop_assert_eq!(read(&text).double().to_bits(), expected.to_bits());
+        }
+
+        #[test]
+        fn floats_are_those_of_std(text in "-?(0|[1-9][0-9]{0,22})(\\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?") {
+            let expected: f32 = text.parse().expect("std reads JSON numbers");
+            prop_assert_eq!(read(&text).float().to_bits(), expected.to_bits());
+        }
+
+        #[test]
+        fn what_is_a_little_beyond_the_middle_of_two_floats_is_the_farther_one(bits in 0u32..0x7F7F_FFFF) {
+            let (near, far) = (f32::from_bits(bits), f32::from_bits(bits + 1));
+            let middle = f64::midpoint(near.into(), far.into());
+            prop_assert_eq!(read(&format!("{middle:.160}1")).float(), far);
+            prop_assert_eq!(read(&format!("-{middle:.160}1")).float(), -far);
         }
 
         #[test]

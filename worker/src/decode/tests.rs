@@ -3,6 +3,8 @@
 mod mutation;
 mod oracle;
 mod records;
+mod respelt;
+mod rules;
 mod types;
 
 use arrow::array::RecordBatch;
@@ -10,6 +12,19 @@ use sluice_crds::plan::ColumnPlan;
 
 use super::{Code, Decoder};
 use crate::batch::{DecodedBatch, RawBatch, RecordError};
+
+/// The codes of refusals that are about the value of a column: the text is JSON, and another reader may take it.
+const VALUE_CODES: [Code; 9] = [
+    Code::WrongType,
+    Code::NotAnInteger,
+    Code::OutOfRange,
+    Code::InvalidTimestamp,
+    Code::TimestampPrecision,
+    Code::InvalidDate,
+    Code::InvalidDecimal,
+    Code::DecimalScale,
+    Code::NullInRequiredColumn,
+];
 
 /// Columns from `name type` pairs; a name that ends with `!` is declared `nullable: false`.
 fn columns(declared: &[(&str, &str)]) -> Vec<ColumnPlan> {

@@ -86,15 +86,14 @@ fn named_double(cursor: &mut Cursor<'_>, depth: u32, wanted: &str) -> Outcome<f6
     }
 }
 
-/// The same, rounded to 32 bits.
+/// The same with 32 bits.
 pub(super) fn float(cursor: &mut Cursor<'_>, depth: u32) -> Outcome<f32> {
-    let start = cursor.position();
-    let double = double(cursor, depth, "float")?;
-    let float = double as f32;
-    if float.is_infinite() && double.is_finite() {
-        return Err(out_of_range(cursor.since(start), "float"));
+    if !is_number(cursor.peek()) {
+        return named_double(cursor, depth, "float").map(|named| named as f32);
     }
-    Ok(float)
+    let number = cursor.number()?;
+    let value = number.float();
+    if value.is_finite() { Ok(value) } else { Err(out_of_range(number.text, "float")) }
 }
 
 /// A number, or a string that holds one, times ten to the power of `scale`.

@@ -78,6 +78,8 @@ fn doubles_take_every_number_and_the_three_names() {
         ],
     );
     table("float", &[("0.1", "0.1"), ("16777217", "16777216.0"), ("1e39", "OutOfRange"), ("1e400", "OutOfRange")]);
+    // As a double it lies exactly between 1 and the next float.
+    table("float", &[("1.00000005960464477539062500000001", "1.0000001")]);
     for hive in ["double", "float"] {
         let batch = super::decode(
             &mut super::decoder(&[("v", hive)]),
