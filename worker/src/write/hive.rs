@@ -9,7 +9,8 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
 };
-use jiff::tz::TimeZone;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 
 use super::WriteError;
 use super::file::file_name;
@@ -143,16 +144,18 @@ fn beyond_calendar(field: &Field, value: i64, unit: &'static str) -> ValueError 
     ValueError::OutOfRange { key: field.name().clone(), value, unit }
 }
 
+/// By the calendar alone: an instant of `jiff` ends a day before it, so that each has a date in every zone.
+const EPOCH: DateTime = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+
 fn date(field: &Field, days: i32) -> Result<String, ValueError> {
-    let instant = jiff::Timestamp::from_second(i64::from(days) * 86_400);
-    let instant = instant.map_err(|_| beyond_calendar(field, i64::from(days), "days"))?;
-    Ok(TimeZone::UTC.to_datetime(instant).date().to_string())
+    let day = EPOCH.checked_add(SignedDuration::from_secs(i64::from(days) * 86_400));
+    let day = day.map_err(|_| beyond_calendar(field, i64::from(days), "days"))?;
+    Ok(day.date().to_string())
 }
 
 fn timestamp(field: &Field, micros: i64) -> Result<String, ValueError> {
-    let instant = jiff::Timestamp::from_microsecond(micros);
-    let instant = instant.map_err(|_| beyond_calendar(field, micros, "microseconds"))?;
-    let wall = TimeZone::UTC.to_datetime(instant);
+    let wall = EPOCH.checked_add(SignedDuration::from_micros(micros));
+    let wall = wall.map_err(|_| beyond_calendar(field, micros, "microseconds"))?;
     Ok(format!("{} {}", wall.date(), wall.time()))
 }
 
@@ -314,8 +317,8 @@ mod tests {
             (Arc::new(Int64Array::from(vec![i64::MIN])), &[Some("-9223372036854775808")]),
             (Arc::new(StringArray::from(vec!["a b", "", DEFAULT_PARTITION])), &[Some("a b"), None, None]),
             (
-                Arc::new(Date32Array::from(vec![Some(0), Some(19_789), Some(-1), None])),
-                &[Some("1970-01-01"), Some("2024-03-07"), Some("1969-12-31"), None],
+                Arc::new(Date32Array::from(vec![Some(0), Some(19_789), Some(-1), None, Some(2_932_896)])),
+                &[Some("1970-01-01"), Some("2024-03-07"), Some("1969-12-31"), None, Some("9999-12-31")],
             ),
             (
                 Arc::new(Decimal128Array::from(vec![1250, -5]).with_precision_and_scale(12, 2).unwrap()),
@@ -324,6 +327,10 @@ mod tests {
             (
                 Arc::new(TimestampMicrosecondArray::from(vec![micros, micros + 500_000]).with_timezone("UTC")),
                 &[Some("2024-03-07 12:30:05"), Some("2024-03-07 12:30:05.5")],
+            ),
+            (
+                Arc::new(TimestampMicrosecondArray::from(vec![253_402_300_799_999_999]).with_timezone("UTC")),
+                &[Some("9999-12-31 23:59:59.999999")],
             ),
         ];
         for (array, expected) in cases {
