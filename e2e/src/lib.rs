@@ -9,6 +9,7 @@ pub mod broker;
 pub mod bucket;
 pub mod bulk;
 pub mod cluster;
+pub mod golden;
 pub mod job;
 pub mod k8s;
 pub mod kafka;

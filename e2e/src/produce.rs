@@ -284,11 +284,17 @@ impl Sender {
 
     /// Queues one value of the caller's making; [`receipts`](Self::receipts) waits for it.
     pub fn queue(&mut self, value: &[u8], fate: Fate) -> Result<()> {
+        self.queue_or_tombstone(Some(value), fate)
+    }
+
+    /// As [`queue`](Self::queue); without a value it is a tombstone.
+    pub fn queue_or_tombstone(&mut self, value: Option<&[u8]>, fate: Fate) -> Result<()> {
         let key = format!("key-{}", self.next);
         let partition = (self.next % self.partitions as u64) as i32;
         let headers = || OwnedHeaders::new().insert(Header { key: "fate", value: Some(fate.code()) });
         let mut record = BaseRecord::with_opaque_to(&self.topic, Box::new(fate)).partition(partition).key(&key);
-        record = record.payload(value).headers(headers());
+        record = record.headers(headers());
+        record.payload = value;
         let start = Instant::now();
         while let Err((error, back)) = self.producer.send(record) {
             let passes = match error {

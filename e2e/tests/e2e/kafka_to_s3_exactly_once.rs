@@ -91,6 +91,11 @@ fn sigterm_drains_and_the_group_shows_the_positions() -> Result<()> {
 }
 
 pub(crate) fn manifests(world: &World, topic: &str) -> String {
+    fill_in(include_str!("transactions.yaml"), world, topic)
+}
+
+/// Manifests with this world in the places between at signs.
+pub(crate) fn fill_in(manifests: &str, world: &World, topic: &str) -> String {
     [
         ("@ACCESS_KEY@", ACCESS_KEY),
         ("@SECRET_KEY@", SECRET_KEY),
@@ -100,7 +105,7 @@ pub(crate) fn manifests(world: &World, topic: &str) -> String {
         ("@TOPIC@", topic),
     ]
     .iter()
-    .fold(include_str!("transactions.yaml").to_owned(), |text, (name, value)| text.replace(name, value))
+    .fold(manifests.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 async fn check_readers(world: &World, recipe: &Recipe) -> Result<()> {

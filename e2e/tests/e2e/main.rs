@@ -2,7 +2,7 @@
 //!
 //! `make e2e` runs some at a time: each has its own topics, group and bucket, and whatever breaks a broker or a store has
 //! one of its own. One test alone: `make e2e TEST=kill_nine`.
-//! `SLUICE_SEED` repeats a run, `SLUICE_ROUNDS` and `SLUICE_KILLS` make those longer that go in rounds;
+//! `UPDATE=1` writes golden files anew. `SLUICE_SEED` repeats a run, `SLUICE_ROUNDS` and `SLUICE_KILLS` make those longer that go in rounds;
 //! `SLUICE_NO_MOUNT` leaves out the one that mounts a small disk. `make e2e` sets
 //! `SLUICE_WORKER_TESTS`: the program with the worker's own tests, some of which need the real servers.
 
@@ -11,6 +11,7 @@ mod bounded_run_over_a_rebalance;
 mod broker_restart;
 mod disk_full;
 mod frozen_worker_wakes_up;
+mod golden;
 mod group_offsets_rewound;
 mod kafka_to_s3_exactly_once;
 mod kill_nine_in_a_loop;
