@@ -7,14 +7,12 @@ use serde_json::value::RawValue;
 use sluice_crds::plan::ColumnPlan;
 use sluice_crds::types::HiveType;
 
-use super::rules::{Members, digits, is_number, plain};
+use super::rules::{Members, plain};
 
 /// It joins the halves with `|` where it must add them, so that bits are lost.
 pub(super) const SURROGATES: &str = "a surrogate pair from U+20000 on";
 /// It goes through a double, so that they are rounded, or beyond the column's range.
 pub(super) const WHOLE: &str = "a whole number with a point or an exponent";
-/// It has rules of its own for exponents.
-pub(super) const DECIMAL: &str = "a decimal with an exponent";
 /// It keeps both entries; here the last one counts.
 pub(super) const TWICE: &str = "a key that stands twice in a map";
 /// It takes only strings, numbers and booleans for text; here all else is taken as its source.
@@ -23,8 +21,7 @@ pub(super) const SOURCE: &str = "an object or an array in a column of text";
 pub(super) const SECONDS: &str = "a time without seconds";
 
 /// All names, and of how many accepted records in a thousand each may be the reason.
-pub(super) const ALL: [(&str, usize); 6] =
-    [(SURROGATES, 10), (WHOLE, 10), (DECIMAL, 10), (TWICE, 10), (SOURCE, 10), (SECONDS, 10)];
+pub(super) const ALL: [(&str, usize); 5] = [(SURROGATES, 3), (WHOLE, 3), (TWICE, 1), (SOURCE, 3), (SECONDS, 1)];
 
 /// A record that the decoder accepts, in another spelling, and why it is another one.
 pub(super) struct Respelt {
@@ -82,11 +79,6 @@ impl Respelt {
             {
                 self.why.insert(WHOLE);
                 self.text.push_str(&plain(value).expect(value).to_string());
-            }
-            HiveType::Decimal { scale, .. } if value.contains(['e', 'E']) => {
-                self.why.insert(DECIMAL);
-                let number = if is_number(value) { value.to_owned() } else { string(value) };
-                self.text.push_str(&with_point(&number, *scale));
             }
             HiveType::String if value.starts_with(['{', '[']) => {
                 self.why.insert(SOURCE);
@@ -150,14 +142,4 @@ fn quoted(text: &str) -> String {
 
 fn string(value: &str) -> String {
     serde_json::from_str(value).expect(value)
-}
-
-/// A number with all digits that its scale has, and no exponent.
-fn with_point(number: &str, scale: u8) -> String {
-    let (digits, power) = digits(number);
-    let zeros = usize::try_from(power + i64::from(scale)).expect(number);
-    let scaled = format!("{:0>width$}", digits + &"0".repeat(zeros), width = usize::from(scale) + 1);
-    let (whole, fraction) = scaled.split_at(scaled.len() - usize::from(scale));
-    let sign = if number.starts_with('-') { "-" } else { "" };
-    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }

@@ -118,12 +118,12 @@ fn is_whole_number(text: &str) -> bool {
     is_number(text) && serde_json::from_str::<&RawValue>(text).is_ok_and(|value| value.get().len() == text.len())
 }
 
-pub(super) fn is_number(value: &str) -> bool {
+fn is_number(value: &str) -> bool {
     value.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
 /// A number as the digits from its first to its last that is not zero, and the power of ten behind them.
-pub(super) fn digits(number: &str) -> (String, i64) {
+fn digits(number: &str) -> (String, i64) {
     let (significand, exponent) = number.trim_start_matches('-').split_once(['e', 'E']).unwrap_or((number, "0"));
     let far = if exponent.starts_with('-') { -1_000_000 } else { 1_000_000 };
     let exponent = exponent.parse().unwrap_or(far).clamp(-1_000_000, 1_000_000);
