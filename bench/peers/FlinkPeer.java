@@ -86,6 +86,7 @@ final class FlinkPeer {
               event_id STRING, user_id STRING, event_type STRING, amount DOUBLE, currency STRING, event_time BIGINT
             ) WITH (
               'connector' = 'kafka', 'topic' = '%s', 'properties.bootstrap.servers' = '%s',
+              'properties.group.id' = 'flink',
               'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset',
               'format' = 'json', 'json.ignore-parse-errors' = 'true'
             )""", topic, brokers));

@@ -40,7 +40,7 @@ jars() {
 
 flink_libraries() {
   rm -rf "$peers/flink/lib" "$peers/flink/unpacked"
-  venv "$peers/flink/unpacked"  --no-deps "$flink"
+  venv "$peers/flink/unpacked" --no-deps "$flink"
   mv "$peers"/flink/unpacked/lib/python3*/site-packages/pyflink/lib "$peers/flink/lib"
   rm -rf "$peers/flink/unpacked"
 }

@@ -53,6 +53,7 @@ def start(master, jars):
         "spark.driver.memory": "2g",
         "spark.jars": ",".join(map(str, sorted(Path(jars).glob("*.jar")))),
         "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.parquet.compression.codec": "snappy",
         # The records read are counted from these: none of them may be forgotten.
