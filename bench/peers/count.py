@@ -25,7 +25,7 @@ SELECT
   count(DISTINCT event_id),
   coalesce(sum(round(amount * 100)::BIGINT), 0)::BIGINT,
   count(*) FILTER (
-    epoch_ms(TIME) // 3600000 IS DISTINCT FROM (event_date - DATE '1970-01-01') * 24 + event_hour
+    epoch_us(TIME) // 3600000000 IS DISTINCT FROM (event_date - DATE '1970-01-01') * 24 + event_hour
   )
 FROM written
 """
