@@ -98,6 +98,7 @@ final class FlinkPeer {
               'connector' = 'filesystem', 'path' = '%s',
               'format' = 'parquet', 'parquet.compression' = 'SNAPPY', 'parquet.utc-timezone' = 'true'
             )""", out.toUri()));
+        // Folders are named by texts: a DATE would become the number of a day in their names.
         tables.executeSql("""
             INSERT INTO written
             SELECT event_id, user_id, event_type, amount, currency, happened,
