@@ -6,8 +6,11 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 flink=${SLUICE_CACHE:-$HOME/.cache/sluice}/peers/flink
 
+# A cluster that ends with its process leaves its temporary files behind: they lie where the checkpoints do.
+mkdir -p "$4"
+
 # What Flink's own scripts open for Java 17, as far as a job of SQL needs it.
-exec java -Xmx1g \
+exec java -Xmx1g -Djava.io.tmpdir="$4" \
   --add-opens=java.base/java.lang=ALL-UNNAMED \
   --add-opens=java.base/java.time=ALL-UNNAMED \
   --add-opens=java.base/java.util=ALL-UNNAMED \
