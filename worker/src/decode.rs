@@ -32,6 +32,8 @@ mod nested;
 mod number;
 mod object;
 mod scan;
+mod skip;
+mod text;
 mod time;
 mod value;
 
@@ -50,6 +52,7 @@ use self::cursor::Cursor;
 use self::fault::{Fault, Outcome, quote};
 use self::metadata::Metadata;
 use self::object::{Member, Structs};
+use self::text::Text;
 use crate::batch::{DecodedBatch, RawBatch, RawRecord, RecordError, Refused};
 use crate::error::Classified;
 use crate::schema::{arrow_schema, data_type};
@@ -111,7 +114,9 @@ pub struct Decoder {
     columns: Vec<(DataType, bool)>,
     metadata: Option<(Metadata, DataType)>,
     schema: SchemaRef,
-    scratch: Vec<u8>,
+    scratch: Text,
+    /// Where quotes stand in the record that is being decoded.
+    quotes: Vec<u64>,
 }
 
 impl Decoder {
@@ -147,7 +152,8 @@ impl Decoder {
             columns: built,
             schema: arrow_schema(needed.iter().map(|index| &columns[*index]).chain(&appended)),
             metadata: appended.map(|column| (Metadata::new(topic), data_type(&column.type_))),
-            scratch: Vec::new(),
+            scratch: Text::default(),
+            quotes: Vec::new(),
         })
     }
 
@@ -192,14 +198,16 @@ impl Decoder {
 
     fn push_value(&mut self, value: Option<&[u8]>) -> Outcome<()> {
         let bytes = value.ok_or_else(|| Fault::new(Code::NullValue, "the record has no value: it is a tombstone"))?;
-        let survey = scan::survey(bytes);
+        let survey = scan::survey(bytes, &mut self.quotes);
         if !survey.ascii
+            && simdutf8::basic::from_utf8(bytes).is_err()
             && let Err(error) = std::str::from_utf8(bytes)
         {
             let message = format!("the value is not UTF-8 from byte {} on", error.valid_up_to());
             return Err(Fault::new(Code::InvalidUtf8, message));
         }
-        let mut cursor = Cursor::new(bytes, survey.plain, &mut self.scratch);
+        let quotes = survey.plain.then_some(self.quotes.as_slice());
+        let mut cursor = Cursor::new(bytes, quotes, &mut self.scratch);
         if cursor.space() != b'{' {
             return Err(not_an_object(cursor));
         }

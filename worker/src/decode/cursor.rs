@@ -4,8 +4,10 @@
 //! The text is UTF-8; the decoder has checked that before.
 
 use super::fault::{Code, Fault, Outcome, quote};
-use super::number::{Malformed, Number};
+use super::number::{Malformed, Number, Short};
 use super::scan;
+use super::skip::Skip;
+use super::text::Text;
 
 /// Objects and arrays may nest this deep. It bounds work and stack, and is what other parsers have.
 pub(super) const MAX_DEPTH: u32 = 128;
@@ -14,16 +16,16 @@ pub(super) const MAX_DEPTH: u32 = 128;
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// The survey says so: strings end at the next quote.
-    plain: bool,
+    /// Where quotes stand, if the survey says that strings end at the next one.
+    quotes: Option<&'a [u64]>,
     /// Holds a string whose escapes were resolved.
-    scratch: &'a mut Vec<u8>,
+    scratch: &'a mut Text,
 }
 
 impl<'a> Cursor<'a> {
-    /// At the front of a text, of which the survey said whether it is plain.
-    pub(super) fn new(bytes: &'a [u8], plain: bool, scratch: &'a mut Vec<u8>) -> Self {
-        Self { bytes, at: 0, plain, scratch }
+    /// At the front of a text. `quotes` is where the survey found some, if the text is plain.
+    pub(super) fn new(bytes: &'a [u8], quotes: Option<&'a [u64]>, scratch: &'a mut Text) -> Self {
+        Self { bytes, at: 0, quotes, scratch }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -83,6 +85,17 @@ impl<'a> Cursor<'a> {
         if self.take(b':') { Ok(()) } else { Err(self.unexpected("`:`")) }
     }
 
+    /// Passes a key of this many bytes, with its quotes, which the caller has seen in [`rest`](Self::rest), and the colon behind it.
+    #[inline]
+    pub(super) fn pass_key(&mut self, bytes: usize) -> Outcome<()> {
+        self.at += bytes;
+        if self.peek() == b':' {
+            self.at += 1;
+            return Ok(());
+        }
+        self.colon()
+    }
+
     /// Passes the quote in front of a key.
     #[inline]
     pub(super) fn key_quote(&mut self) -> Outcome<()> {
@@ -121,6 +134,23 @@ impl<'a> Cursor<'a> {
         Err(self.unexpected("a value"))
     }
 
+    /// Passes a whole number if it is a short one.
+    #[inline]
+    pub(super) fn short_integer(&mut self) -> Option<i64> {
+        let number = Short::read(self.bytes, self.at)?;
+        let value = number.integer()?;
+        self.at = number.end;
+        Some(value)
+    }
+
+    /// Passes a number if it is a short one.
+    #[inline]
+    pub(super) fn short_double(&mut self) -> Option<f64> {
+        let number = Short::read(self.bytes, self.at)?;
+        self.at = number.end;
+        Some(number.double())
+    }
+
     /// Passes a number.
     #[inline]
     pub(super) fn number(&mut self) -> Outcome<Number<'a>> {
@@ -139,17 +169,34 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The end of the string that stands here, behind its opening quote, if its text needs no second look.
+    #[inline]
+    fn plain_end(&self) -> Option<usize> {
+        let end = scan::next_quote(self.quotes?, self.at, self.bytes.len());
+        (end < self.bytes.len()).then_some(end)
+    }
+
     /// Passes the rest of a string, behind its opening quote, and gives what it says.
     #[inline]
     pub(super) fn string(&mut self) -> Outcome<&[u8]> {
         let start = self.at;
-        let end = scan::plain_end(self.bytes, start, self.plain);
+        if let Some(end) = self.plain_end() {
+            self.at = end + 1;
+            return Ok(&self.bytes[start..end]);
+        }
+        self.string_slowly()
+    }
+
+    #[inline(never)]
+    fn string_slowly(&mut self) -> Outcome<&[u8]> {
+        let start = self.at;
+        let end = scan::plain_end(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') {
             self.at = end + 1;
             return Ok(&self.bytes[start..end]);
         }
         let mut text = std::mem::take(self.scratch);
-        text.clear();
+        text.truncate(0);
         let outcome = self.string_into(&mut text);
         *self.scratch = text;
         outcome.map(|()| self.scratch.as_slice())
@@ -157,23 +204,44 @@ impl<'a> Cursor<'a> {
 
     /// The same, appending what the string says. After a fault a part of it may have been appended.
     #[inline]
-    pub(super) fn string_into(&mut self, out: &mut Vec<u8>) -> Outcome<()> {
+    pub(super) fn string_into(&mut self, out: &mut Text) -> Outcome<()> {
+        if let Some(end) = self.plain_end() {
+            out.push_part(self.bytes, self.at, end);
+            self.at = end + 1;
+            return Ok(());
+        }
+        self.string_into_slowly(out)
+    }
+
+    #[inline(never)]
+    fn string_into_slowly(&mut self, out: &mut Text) -> Outcome<()> {
         loop {
-            self.at = scan::copy_plain(self.bytes, self.at, self.plain, out);
+            let end = scan::plain_end(self.bytes, self.at);
+            out.push_part(self.bytes, self.at, end);
+            self.at = end;
             if self.peek() == b'"' {
                 self.at += 1;
                 return Ok(());
             }
             let resolved = self.escape()?;
-            out.extend_from_slice(resolved.encode_utf8(&mut [0; 4]).as_bytes());
+            out.push(resolved.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
 
     /// Passes the rest of a string, behind its opening quote.
     #[inline]
     pub(super) fn skip_string(&mut self) -> Outcome<()> {
+        if let Some(end) = self.plain_end() {
+            self.at = end + 1;
+            return Ok(());
+        }
+        self.skip_string_slowly()
+    }
+
+    #[inline(never)]
+    fn skip_string_slowly(&mut self) -> Outcome<()> {
         loop {
-            self.at = scan::plain_end(self.bytes, self.at, self.plain);
+            self.at = scan::plain_end(self.bytes, self.at);
             if self.peek() == b'"' {
                 self.at += 1;
                 return Ok(());
@@ -241,7 +309,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes one value of any kind, checking all of its grammar. `depth` is how many containers are open around it.
+    #[inline]
     pub(super) fn skip(&mut self, depth: u32) -> Outcome<()> {
+        let end = self
+            .quotes
+            .and_then(|quotes| Skip { bytes: self.bytes, quotes }.value(self.at, MAX_DEPTH.saturating_sub(depth)));
+        match end {
+            Some(end) => {
+                self.at = end;
+                Ok(())
+            }
+            None => self.skip_slowly(depth),
+        }
+    }
+
+    /// The same for all texts, and with the reason when it cannot be passed.
+    #[inline(never)]
+    fn skip_slowly(&mut self, depth: u32) -> Outcome<()> {
         // One bit for each open container, innermost lowest: is it an object?
         let mut objects = 0u128;
         let mut open = 0;

@@ -10,6 +10,8 @@ use super::fault::Outcome;
 
 /// Unknown keys that are remembered for each kind of object. Objects with ever new keys must not fill the memory.
 const MAX_UNKNOWN: usize = 256;
+/// Of so many keys, all are tried one after the other before one is looked up: a comparison costs next to nothing.
+const FEW: usize = 24;
 /// Longer unknown keys are looked up each time.
 const MAX_UNKNOWN_LENGTH: usize = 64;
 
@@ -37,7 +39,7 @@ impl Keys {
 
     /// The keys of members, in the order of their indexes.
     pub(super) fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        // What stands in front of the first key is no key, and its pattern is one that nothing matches.
+        // What stands in front of the first key is no key, and its pattern is never asked.
         let start = Entry { pattern: Pattern::new(b""), member: None, next: 1 };
         let mut keys = Self { entries: vec![start], by_name: HashMap::new(), members: 0 };
         for (member, name) in names.enumerate() {
@@ -55,37 +57,58 @@ impl Keys {
         index
     }
 
-    /// Passes a key with its quotes, and gives its entry and its member; `previous` is the entry of the key before it.
+    /// Passes a key with its quotes and the colon behind it, and gives its entry and its member; `previous` is the entry of the key
+    /// before it.
     #[inline]
     pub(super) fn read(&mut self, cursor: &mut Cursor<'_>, previous: usize) -> Outcome<(usize, Option<usize>)> {
-        cursor.key_quote()?;
+        cursor.space();
         let guess = self.entries.get(previous).map_or(Self::FORGOTTEN, |entry| entry.next);
         if let Some(entry) = self.entries.get(guess)
             && entry.pattern.matches(cursor.rest())
         {
-            cursor.advance(entry.pattern.text.len());
+            cursor.pass_key(entry.pattern.text.len())?;
             return Ok((guess, entry.member));
         }
         self.look_up(cursor, previous)
     }
 
+    #[inline(never)]
     fn look_up(&mut self, cursor: &mut Cursor<'_>, previous: usize) -> Outcome<(usize, Option<usize>)> {
+        if let Some(index) = self.found_among_few(cursor.rest()) {
+            cursor.pass_key(self.entries[index].pattern.text.len())?;
+            return Ok((index, self.follow(previous, index)));
+        }
+        cursor.key_quote()?;
         let name = cursor.string()?;
         let index = match self.by_name.get(name) {
             Some(index) => *index,
             None if name.len() <= MAX_UNKNOWN_LENGTH && self.entries.len() <= self.members + MAX_UNKNOWN => {
                 self.insert(name, None)
             }
-            None => return Ok((Self::FORGOTTEN, None)),
+            None => Self::FORGOTTEN,
         };
+        cursor.colon()?;
+        if index == Self::FORGOTTEN {
+            return Ok((index, None));
+        }
+        Ok((index, self.follow(previous, index)))
+    }
+
+    fn found_among_few(&self, rest: &[u8]) -> Option<usize> {
+        let mut few = self.entries.iter().enumerate().skip(Self::START + 1).take(FEW);
+        few.find(|(_, entry)| entry.pattern.matches(rest)).map(|(index, _)| index)
+    }
+
+    /// Remembers which entry followed which; gives its member.
+    fn follow(&mut self, previous: usize, index: usize) -> Option<usize> {
         if let Some(entry) = self.entries.get_mut(previous) {
             entry.next = index;
         }
-        Ok((index, self.entries[index].member))
+        self.entries[index].member
     }
 }
 
-/// How a key looks in a text, from behind its opening quote to its closing quote.
+/// How a key looks in a text, with its quotes.
 #[derive(Debug)]
 struct Pattern {
     text: Box<[u8]>,
@@ -96,7 +119,7 @@ struct Pattern {
 
 impl Pattern {
     fn new(name: &[u8]) -> Self {
-        let text: Box<[u8]> = [name, b"\""].concat().into();
+        let text: Box<[u8]> = [b"\"", name, b"\""].concat().into();
         let head_len = text.len().min(16);
         let mut head = [0; 16];
         let mut mask = [0; 16];

@@ -6,13 +6,14 @@ use arrow::array::{
     ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, BooleanBufferBuilder, NullBufferBuilder, PrimitiveArray,
     StringArray,
 };
-use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use super::column::mismatch;
 use super::cursor::Cursor;
 use super::fault::{Code, Fault, Outcome};
+use super::text::Text;
 use super::value;
 
 /// Takes what a vector holds and leaves an empty one of the same size: the next batch is much like this one.
@@ -141,6 +142,15 @@ impl Offsets {
     }
 }
 
+/// Strings whose bytes were looked at when they were text. To look at them again costs more than all the rest where they are not ASCII.
+#[allow(unsafe_code)]
+fn strings(offsets: OffsetBuffer<i32>, values: Buffer, nulls: Option<NullBuffer>) -> StringArray {
+    debug_assert!(StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()).is_ok());
+    // SAFETY: every value is a part of a record that is UTF-8, between two ASCII characters of it, or `char`s that were appended whole, or
+    // a `str`; and it ends at an offset that was the length at that moment. So the offsets rise, and stay within the values.
+    unsafe { StringArray::new_unchecked(offsets, values, nulls) }
+}
+
 #[cold]
 fn too_large() -> Box<Fault> {
     let message = "a column of one batch would hold more than 2 GiB; make window.maxBytes smaller";
@@ -150,14 +160,14 @@ fn too_large() -> Box<Fault> {
 /// `string` and `binary`.
 #[derive(Debug)]
 pub(super) struct Bytes {
-    values: Vec<u8>,
+    values: Text,
     offsets: Offsets,
     nulls: NullBufferBuilder,
 }
 
 impl Bytes {
     pub(super) fn new() -> Self {
-        Self { values: Vec::new(), offsets: Offsets::new(), nulls: NullBufferBuilder::new(0) }
+        Self { values: Text::default(), offsets: Offsets::new(), nulls: NullBufferBuilder::new(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -165,11 +175,11 @@ impl Bytes {
     }
 
     pub(super) fn get(&self, index: usize) -> &[u8] {
-        &self.values[self.offsets.range(index)]
+        &self.values.as_slice()[self.offsets.range(index)]
     }
 
     pub(super) fn push(&mut self, value: &[u8]) -> Outcome<()> {
-        self.values.extend_from_slice(value);
+        self.values.push(value);
         self.close()
     }
 
@@ -201,7 +211,7 @@ impl Bytes {
     }
 
     pub(super) fn push_base64(&mut self, cursor: &mut Cursor<'_>, depth: u32) -> Outcome<()> {
-        value::base64_into(cursor, depth, &mut self.values)?;
+        self.values.push(&value::base64(cursor, depth)?);
         self.close()
     }
 
@@ -224,10 +234,10 @@ impl Bytes {
     }
 
     pub(super) fn finish(&mut self, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-        let values = Buffer::from_vec(take(&mut self.values));
+        let values = Buffer::from_vec(self.values.take());
         let (offsets, nulls) = (self.offsets.finish(), self.nulls.finish());
         match data_type {
-            DataType::Utf8 => Ok(Arc::new(StringArray::try_new(offsets, values, nulls)?)),
+            DataType::Utf8 => Ok(Arc::new(strings(offsets, values, nulls))),
             DataType::Binary => Ok(Arc::new(BinaryArray::try_new(offsets, values, nulls)?)),
             _ => Err(mismatch(data_type)),
         }

@@ -80,7 +80,6 @@ impl Structs {
             loop {
                 let (entry, member) = self.keys.read(cursor, previous)?;
                 previous = entry;
-                cursor.colon()?;
                 match member {
                     Some(member) => self.member(member, cursor, depth + 1, &mut bad)?,
                     None => cursor.skip(depth + 1)?,

@@ -46,6 +46,9 @@ pub(super) fn integer<T: TryFrom<i64>>(cursor: &mut Cursor<'_>, depth: u32, want
     if !is_number(cursor.peek()) {
         return Err(cursor.wrong_type(depth, wanted));
     }
+    if let Some(value) = cursor.short_integer() {
+        return T::try_from(value).map_err(|_| out_of_range(value.to_string().as_bytes(), wanted));
+    }
     let number = cursor.number()?;
     match number.integer() {
         Ok(value) => T::try_from(value).map_err(|_| out_of_range(number.text, wanted)),
@@ -67,6 +70,9 @@ fn out_of_range(text: &[u8], wanted: &str) -> Box<Fault> {
 pub(super) fn double(cursor: &mut Cursor<'_>, depth: u32, wanted: &str) -> Outcome<f64> {
     if !is_number(cursor.peek()) {
         return named_double(cursor, depth, wanted);
+    }
+    if let Some(value) = cursor.short_double() {
+        return Ok(value);
     }
     let number = cursor.number()?;
     let value = number.double();
@@ -159,10 +165,10 @@ fn invalid_timestamp(code: Code, text: &[u8], form: &str) -> Box<Fault> {
     Fault::new(code, message)
 }
 
-/// A string in base64, appended as bytes. After a fault a part of it may have been appended.
-pub(super) fn base64_into(cursor: &mut Cursor<'_>, depth: u32, out: &mut Vec<u8>) -> Outcome<()> {
+/// The bytes of a string in base64.
+pub(super) fn base64(cursor: &mut Cursor<'_>, depth: u32) -> Outcome<Vec<u8>> {
     let text = text(cursor, depth, "binary, which is a string in base64")?;
-    BASE64.decode_vec(text, out).map_err(|_| {
+    BASE64.decode(text).map_err(|_| {
         Fault::new(Code::InvalidBase64, format!("the string `{}` is not base64 (standard alphabet)", quote(text)))
     })
 }
