@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
 use arrow::array::types::{Date32Type, Decimal128Type, TimestampMicrosecondType};
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray, make_array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cast_utils::{Parser, string_to_datetime};
 use arrow::compute::kernels::cmp::distinct;
@@ -124,6 +124,12 @@ pub(super) fn cast(array: &ArrayRef, to: &DataType) -> Result<Checked, ArrowErro
             let parsed = parse::<TimestampMicrosecondType>(array.as_string(), timestamp);
             let typed = parsed.array.as_primitive::<TimestampMicrosecondType>().clone().with_timezone_opt(zone.clone());
             Ok(Checked { array: Arc::new(typed), bad: parsed.bad })
+        }
+        // Arrow asks the calendar of the zone for each value; in UTC an instant is its ticks.
+        (Timestamp(_, None), Timestamp(unit, Some(zone))) if matches!(zone.as_ref(), "UTC" | "+00:00") => {
+            let Checked { array, bad } = cast(array, &Timestamp(*unit, None))?;
+            let ticks = array.to_data().into_builder().data_type(to.clone()).build()?;
+            Ok(Checked { array: make_array(ticks), bad })
         }
         (Float32, Decimal128(p, s)) => number::float_to_decimal(array.as_primitive::<Float32Type>(), *p, *s),
         (Float64, Decimal128(p, s)) => number::double_to_decimal(array.as_primitive::<Float64Type>(), *p, *s),

@@ -5,6 +5,7 @@
 //! written: the optimiser may have moved an expression before the filter that protects it, and only the trace knows the
 //! name of the step that fails.
 
+mod calendar;
 mod program;
 mod trace;
 

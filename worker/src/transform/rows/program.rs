@@ -13,6 +13,7 @@ use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, Projection};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use super::calendar::quickened;
 use crate::transform::lossless::Misfit;
 use crate::transform::split::row_part;
 
@@ -120,7 +121,9 @@ impl Program {
 }
 
 fn physical(expression: &Expr, input: &LogicalPlan) -> Result<Arc<dyn PhysicalExpr>> {
-    create_physical_expr(expression, input.schema(), &ExecutionProps::new(), &PhysicalPlanningContext::default())
+    let context = PhysicalPlanningContext::default();
+    let expression = create_physical_expr(expression, input.schema(), &ExecutionProps::new(), &context)?;
+    quickened(expression, input.schema().as_arrow())
 }
 
 fn nullable(plan: &LogicalPlan) -> SchemaRef {
