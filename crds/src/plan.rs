@@ -3,8 +3,10 @@
 //! `resolve` makes it; the operator stores it in a ConfigMap, `sluice run` keeps it in memory, and the ledger keeps a
 //! copy under its hash, because a file of a commit can be made again only with the plan that made it.
 
+mod format;
 mod read;
 
+pub use format::{ParquetCompatibility, ParquetCompression, SinkFormat};
 pub use read::PlanError;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -385,57 +387,6 @@ pub struct SinkPlan {
     /// The folders of the Hive layout, outermost first. Not among `columns`.
     #[serde(default)]
     pub partition_keys: Vec<ColumnPlan>,
-}
-
-/// The format of the files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SinkFormat {
-    /// Apache Parquet.
-    #[serde(rename_all = "camelCase")]
-    Parquet {
-        /// Codec of the pages.
-        compression: ParquetCompression,
-        /// Encoded bytes after which a row group ends.
-        row_group_bytes: u64,
-        /// Which readers can read the files.
-        // Not written where it is the default: the hashes of plans from before it existed stay what they are.
-        #[serde(default, skip_serializing_if = "ParquetCompatibility::is_current")]
-        compatibility: ParquetCompatibility,
-    },
-}
-
-/// Codec of Parquet pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = crate::reference::words_only)]
-pub enum ParquetCompression {
-    /// Read by everything.
-    #[serde(rename = "SNAPPY")]
-    Snappy,
-    /// Smaller.
-    #[serde(rename = "ZSTD")]
-    Zstd,
-    /// As it is.
-    #[serde(rename = "NONE")]
-    None,
-}
-
-/// Which readers can read Parquet files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = crate::reference::words_only)]
-pub enum ParquetCompatibility {
-    /// Those that know delta encodings.
-    #[default]
-    Current,
-    /// Those too that know dictionaries and plain values only.
-    Legacy,
-}
-
-impl ParquetCompatibility {
-    /// Is it the default?
-    pub fn is_current(&self) -> bool {
-        *self == Self::Current
-    }
 }
 
 /// A folder in an object store, or (in local runs) in a file system.

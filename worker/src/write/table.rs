@@ -19,6 +19,11 @@ use crate::ledger::record::{FileRole, SourceRange};
 /// Rows that an open encoder is given at once, at least: encoding a handful costs as much as encoding a hundred.
 const ENCODE_ROWS: usize = 512;
 
+/// A file that got no row of so many batches may not get another one for long, as that of an hour that is over. Its row group is ended,
+/// so that it leaves the memory, if it has this many bytes: as much as a reader can read at once with profit.
+const IDLE_BATCHES: u64 = 32;
+const IDLE_BYTES: u64 = 4 << 20;
+
 /// What the folder, the values and the record of one file take in memory, about.
 const FILE_BYTES: u64 = 768;
 
@@ -29,6 +34,8 @@ struct OpenFile {
     sources: Vec<SourceRange>,
     waiting: Vec<Slot>,
     encoder: Option<ParquetFile>,
+    /// The number of the last batch that had rows for it.
+    last: u64,
 }
 
 /// The files of one lane and window.
@@ -43,6 +50,8 @@ pub struct TableWriter {
     open: Vec<Option<OpenFile>>,
     /// Files begun so far, for their names.
     files: usize,
+    /// Batches so far.
+    batches: u64,
     records: Held,
 }
 
@@ -58,6 +67,7 @@ impl TableWriter {
             router,
             open: Vec::new(),
             files: 0,
+            batches: 0,
             records: context.budget.hold(0),
             context,
         })
@@ -72,9 +82,11 @@ impl TableWriter {
     pub fn write(&mut self, rows: Split, sources: &[SourceRange]) -> Result<(), WriteError> {
         let Split { batch, groups, .. } = rows;
         self.meet();
+        self.batches += 1;
         for group in &groups {
             let file = self.open[group.partition].get_or_insert_default();
             file.rows += group.rows as u64;
+            file.last = self.batches;
             for range in sources {
                 add_source(&mut file.sources, *range);
             }
@@ -86,7 +98,17 @@ impl TableWriter {
             self.encode_waiting(group.partition)?;
             self.encode_group(&batch, group)?;
         }
-        if waiting.is_empty() { Ok(()) } else { self.keep_waiting(batch, &waiting) }
+        if !waiting.is_empty() {
+            self.keep_waiting(batch, &waiting)?;
+        }
+        if self.batches.is_multiple_of(IDLE_BATCHES) { self.flush_idle() } else { Ok(()) }
+    }
+
+    /// Ends the row groups of files that may be complete.
+    fn flush_idle(&mut self) -> Result<(), WriteError> {
+        let idle = self.open.iter_mut().flatten().filter(|file| self.batches - file.last >= IDLE_BATCHES);
+        let mut encoders = idle.filter_map(|file| file.encoder.as_mut());
+        encoders.try_for_each(|encoder| if encoder.encoded() >= IDLE_BYTES { encoder.flush() } else { Ok(()) })
     }
 
     /// Makes room for partitions that are met for the first time.
