@@ -13,7 +13,7 @@ TOOLS := $(SLUICE_CACHE)/tools/bin
 IMAGE ?= localhost/sluice
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube cluster cluster-down soak bench-operator
+.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube cluster cluster-down soak bench bench-operator
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -29,6 +29,7 @@ help:
 	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes), then make kube"
 	@echo "make kube             the promises on a cluster: brings up a real Kubernetes, runs, takes it down; or on that of KUBECONFIG"
 	@echo "make cluster          a Kubernetes of one node with the image in it, to try things on; make cluster-down ends it"
+	@echo "make bench            what a record costs, in Sluice, Spark, Flink and others: writes bench/RESULTS.md (an hour; a machine with nothing else to do)"
 	@echo "make bench-operator   what the operator costs with a thousand jobs, on a real API server (ten minutes; a machine with nothing else to do)"
 	@echo "make soak             the same with a thousand deaths at seeded steps and a hundred kills (hours)"
 
@@ -117,6 +118,11 @@ cluster-down:
 soak: export SLUICE_ROUNDS ?= 100
 soak: export SLUICE_KILLS ?= 1000
 soak: e2e
+
+# Other flags: make bench FLAGS="--no-peers --runs 3". Not in CI, as the next one.
+bench: setup build
+	@bench/peers/setup.sh
+	@$(BIN)/pipeline --programs $(BIN) --page bench/RESULTS.md --json bench/results.json $(FLAGS)
 
 # Other flags: make bench-operator FLAGS="--jobs 100 --json". Not in CI: figures of a machine that does other things beside it say little.
 bench-operator: setup-build build

@@ -2,4 +2,6 @@
 
 pub mod audit;
 pub mod figures;
+pub mod results;
+pub mod shapes;
 pub mod traffic;

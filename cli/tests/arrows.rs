@@ -14,14 +14,14 @@ const ARROWS: [(&str, &[&str]); 6] = [
     ("cli", &["crds", "worker"]),
     ("operator", &["crds"]),
     ("e2e", &["crds"]),
-    ("bench", &["crds"]),
+    ("bench", &["crds", "worker", "e2e"]),
 ];
 
 /// A library, and the only places that may use it.
 const ROOMS: [(&str, &[&str]); 4] = [
-    ("rdkafka", &["worker/src/source", "worker/tests/", "e2e/", "cli/src/demo"]),
+    ("rdkafka", &["worker/src/source", "worker/tests/", "e2e/", "bench/src/bin/", "cli/src/demo"]),
     ("datafusion", &["worker/src/transform", "worker/tests/", "cli/src/demo"]),
-    ("parquet", &["worker/src/write", "worker/src/ledger", "worker/tests/", "e2e/", "cli/src/demo"]),
+    ("parquet", &["worker/src/write", "worker/src/ledger", "worker/tests/", "e2e/", "bench/src/bin/", "cli/src/demo"]),
     ("object_store", &["worker/src/write", "worker/src/store", "worker/src/ledger", "worker/tests/", "e2e/"]),
 ];
 

@@ -83,6 +83,11 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// `host:port` of the plaintext listener.
     pub fn plaintext(&self) -> String {
         format!("{}:{}", host(), self.ports.plaintext)

@@ -41,11 +41,16 @@ fn look(pid: u32) -> Result<(u64, f64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+    Ok((peak * 1024, cpu(pid)?))
+}
+
+/// Processor seconds of all threads of a process since its start, the kernel's work for it included.
+pub fn cpu(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name in the second field may hold anything, also spaces; it ends with the last parenthesis.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).context("a short stat")?.parse::<f64>().context("no number");
-    Ok((peak * 1024, (ticks(11)? + ticks(12)?) / TICKS))
+    Ok((ticks(11)? + ticks(12)?) / TICKS)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::condition::{self, Aspect, Truth, seconds};
 use crate::connection::MOST_USERS;
 use crate::context::Context;
 use crate::error::Error;
+use crate::events::is_trouble;
 use crate::uses;
 
 /// The kind, in metrics and messages.
@@ -55,8 +56,7 @@ pub async fn reconcile(table: Arc<DataCatalogTable>, context: Arc<Context>) -> R
     let ready = ready(&table, connection, found, known);
     let status = status(&table, ready, found, used_by, &before, now);
     if status != before {
-        let is_bad =
-            condition::find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "False");
+        let is_bad = status.conditions.iter().any(is_trouble);
         if !is_bad && context.may_wait(&table.uid().unwrap_or_default(), now) {
             return Ok(Action::requeue(SOON));
         }

@@ -4,9 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use sluice_bench::figures::Memory;
-
-/// Of the numbers in `/proc/<pid>/stat`: a hundred for each second, on every Linux.
-const TICKS: f64 = 100.0;
+use sluice_e2e::usage;
 
 /// Its memory now.
 pub fn memory(pid: u32) -> Result<Memory> {
@@ -20,11 +18,7 @@ pub fn memory(pid: u32) -> Result<Memory> {
 
 /// Processor seconds of all its threads since its start, the kernel's work for it included.
 pub fn cpu(pid: u32) -> Result<f64> {
-    let stat = read(pid, "stat")?;
-    // The name in the second field may hold anything; it ends with the last parenthesis.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).context("a short stat")?.parse::<f64>().context("no number");
-    Ok((ticks(11)? + ticks(12)?) / TICKS)
+    usage::cpu(pid).with_context(|| format!("process {pid} has ended: its log says why"))
 }
 
 fn read(pid: u32, file: &str) -> Result<String> {
