@@ -26,13 +26,6 @@ use crate::store::Staging;
 /// A column's dictionary grows to this many bytes; a larger one costs more time in hashing than it saves in bytes.
 const DICTIONARY_LIMIT: usize = 128 << 10;
 
-/// Bytes of a page, before compression. Each open column fills one, and buffers of a megabyte that are cut to their compressed size leave
-/// holes between each other that nothing else fits into.
-const PAGE: usize = 128 << 10;
-
-/// Rows after which an encoder looks whether its page is full: of long texts these are several pages.
-const ROWS_PER_LOOK: usize = 256;
-
 /// Bytes that are handed to the upload at once.
 const PIECE: usize = 1 << 20;
 
@@ -104,8 +97,6 @@ fn properties(
         .set_created_by(concat!("sluice version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec)
         .set_dictionary_page_size_limit(DICTIONARY_LIMIT)
-        .set_data_page_size_limit(PAGE)
-        .set_write_batch_size(ROWS_PER_LOOK)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(None)
         .set_max_row_group_bytes(Some((row_group_bytes as usize).max(1)));
