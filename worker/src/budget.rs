@@ -6,6 +6,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What a worker takes beside what is counted: 72 MiB of code that it has touched, and what its plan, its clients and the batch that each
+/// lane has in hand take.
+const PROGRAM: u64 = 96 << 20;
+
 /// A limit in bytes, and what of it is in use.
 #[derive(Debug)]
 pub struct Budget {
@@ -17,6 +21,13 @@ impl Budget {
     /// A budget of this many bytes.
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(Self { limit, used: AtomicU64::new(0) })
+    }
+
+    /// The budget of a process that may take this much memory in all. What the program itself takes is not counted, and an eighth of
+    /// the rest is for the holes that an allocator leaves. At least half is for what is counted: a worker that may take less than the
+    /// program needs takes more.
+    pub fn of_process(memory: u64) -> Arc<Self> {
+        Self::new((memory.saturating_sub(PROGRAM) / 8 * 7).max(memory / 2))
     }
 
     /// Counts bytes until the answer is dropped.
@@ -71,6 +82,15 @@ impl Drop for Held {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_counts_what_its_program_leaves() {
+        for (memory, limit) in
+            [(64 << 20, 32 << 20), (192 << 20, 96 << 20), (256 << 20, 140 << 20), (1 << 30, 812 << 20)]
+        {
+            assert_eq!(Budget::of_process(memory).limit(), limit, "{memory}");
+        }
+    }
 
     #[test]
     fn what_is_held_is_counted_until_it_is_dropped() {

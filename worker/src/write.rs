@@ -14,6 +14,7 @@
 pub mod file;
 pub mod hive;
 pub mod lane;
+mod pages;
 pub mod pool;
 pub mod read_back;
 pub mod route;

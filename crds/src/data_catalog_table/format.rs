@@ -111,9 +111,9 @@ pub struct ParquetFormat {
     /// worker and more in the reader. Example: `64Mi`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_group_size: Option<Size>,
-    /// Whom the files are for: `Current` readers, which know the delta encodings of Parquet, or `Legacy` ones, too. Without delta encodings
-    /// files are larger. Among the readers that need `Legacy` is Spark before 3.5.7 and 4.0.1, with it AWS Glue 5.0: it refuses delta
-    /// encodings, or reads strings wrongly. Default: `Current`. Example: `Legacy`
+    /// Whom the files are for: `Legacy` readers, too, as all are that know dictionaries and plain values, or only `Current` ones, which know
+    /// the delta encodings of Parquet; their files are smaller where texts or numbers are all distinct. Spark before 3.5.7 and 4.0.1, with
+    /// it AWS Glue to 5.1, refuses delta encodings or reads texts wrongly. Default: `Legacy`. Example: `Current`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compatibility: Option<ParquetCompatibility>,
 }

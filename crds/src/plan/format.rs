@@ -15,8 +15,8 @@ pub enum SinkFormat {
         /// Encoded bytes after which a row group ends.
         row_group_bytes: u64,
         /// Which readers can read the files.
-        // Not written where it is the default: the hashes of plans from before it existed stay what they are.
-        #[serde(default, skip_serializing_if = "ParquetCompatibility::is_current")]
+        // Not written where it is the default: a plan that does not ask for it has the hash that it would have without the field.
+        #[serde(default, skip_serializing_if = "ParquetCompatibility::is_legacy")]
         compatibility: ParquetCompatibility,
     },
 }
@@ -40,16 +40,16 @@ pub enum ParquetCompression {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = crate::reference::words_only)]
 pub enum ParquetCompatibility {
-    /// Those that know delta encodings.
+    /// All of them: dictionaries and plain values.
     #[default]
-    Current,
-    /// Those too that know dictionaries and plain values only.
     Legacy,
+    /// Those that know delta encodings.
+    Current,
 }
 
 impl ParquetCompatibility {
     /// Is it the default?
-    pub fn is_current(&self) -> bool {
-        *self == Self::Current
+    pub fn is_legacy(&self) -> bool {
+        *self == Self::Legacy
     }
 }

@@ -16,9 +16,10 @@ use super::fault::{Code, Fault, Outcome};
 use super::text::Text;
 use super::value;
 
-/// Takes what a vector holds and leaves an empty one of the same size: the next batch is much like this one.
+/// Takes what a vector holds and leaves an empty one with memory for a little more: the next batch is much like this one, and a vector that
+/// is a few values short doubles.
 fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-    let next = Vec::with_capacity(values.len());
+    let next = Vec::with_capacity(values.len() + values.len() / 8);
     std::mem::replace(values, next)
 }
 
@@ -136,9 +137,9 @@ impl Offsets {
     }
 
     pub(super) fn finish(&mut self) -> OffsetBuffer<i32> {
-        let mut next = Vec::with_capacity(self.0.len());
-        next.push(0);
-        OffsetBuffer::new(std::mem::replace(&mut self.0, next).into())
+        let taken = take(&mut self.0);
+        self.0.push(0);
+        OffsetBuffer::new(taken.into())
     }
 }
 

@@ -55,9 +55,17 @@ pub(super) fn survey(bytes: &[u8], quotes: &mut Vec<u64>) -> Survey {
     };
     blocks.iter().for_each(&mut enter);
     if !rest.is_empty() {
-        let mut last = [b' '; BLOCK];
-        last[..rest.len()].copy_from_slice(rest);
-        enter(&last);
+        if let Some(last) = bytes.last_chunk::<BLOCK>() {
+            // The bytes that were seen already are looked at again, which is cheaper than a copy of the others.
+            enter(last);
+            if let Some(last) = quotes.last_mut() {
+                *last >>= BLOCK - rest.len();
+            }
+        } else {
+            let mut only = [b' '; BLOCK];
+            only[..rest.len()].copy_from_slice(rest);
+            enter(&only);
+        }
     }
     Survey { ascii: !high, plain: !odd }
 }

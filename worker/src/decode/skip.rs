@@ -19,6 +19,9 @@ impl Skip<'_> {
 
     #[inline]
     fn space(self, mut at: usize) -> usize {
+        if self.byte(at) > b' ' {
+            return at;
+        }
         while matches!(self.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
             at += 1;
         }

@@ -27,10 +27,6 @@ use crate::write::WriteContext;
 /// Batches that a lane may have waiting: enough to never starve, few enough to be small change for the memory budget.
 const LANE_QUEUE: usize = 4;
 
-/// Of the memory that a worker may take, three parts of four are for what is counted. The last part is for the program, for what its
-/// allocator keeps, and for what libraries hold without telling.
-const COUNTED: (u64, u64) = (3, 4);
-
 /// A reader, and what it tells.
 type StartedReader = (Reader, UnboundedReceiver<SourceEvent>);
 
@@ -45,7 +41,7 @@ pub(super) fn build(
     start_reader: impl FnOnce(ReaderConfig, Vec<Sender<LaneInput>>) -> Result<StartedReader, SourceError>,
 ) -> Result<Pipeline, Stop> {
     let plan = Arc::new(plan);
-    let budget = Budget::new(plan.memory_budget / COUNTED.1 * COUNTED.0);
+    let budget = Budget::of_process(plan.memory_budget);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let lanes = options.lanes.unwrap_or(cores).clamp(1, opened.partitions.max(1));
     let write = Arc::new(WriteContext {

@@ -43,7 +43,7 @@ use crate::budget::{Budget, Held};
 use crate::error::words_of;
 
 /// The part of the memory budget that librdkafka's prefetch may take: one in this many bytes.
-const PREFETCH_SHARE: u64 = 6;
+const PREFETCH_SHARE: u64 = 5;
 
 /// What the pipeline asks of the reader.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! One Parquet file that is being written: an encoder whose bytes go straight into a staged upload.
 //!
-//! Encodings are chosen without knowing the data: a dictionary up to 128 KiB, then delta encodings. Where readers that know no
-//! delta encodings must understand the files, values are plain behind the dictionary: of events with a few texts that are all
-//! distinct, files become a sixth (SNAPPY) or a tenth (ZSTD) larger, mostly by the length in front of each text.
+//! Encodings are chosen without knowing the data: a dictionary up to 128 KiB, then plain values, or delta encodings where all readers of
+//! the table know them: of events with a few texts that are all distinct, files become a seventh (SNAPPY) or a tenth (ZSTD)
+//! smaller, mostly by the length in front of each text.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::SchemaDescriptor;
 use sluice_crds::plan::{ParquetCompatibility, ParquetCompression, SinkFormat};
 
+use super::pages::InBlocks;
 use super::{WriteContext, WriteError};
 use crate::budget::Held;
 use crate::ledger::record::{FileRole, SourceRange};
@@ -25,6 +26,10 @@ use crate::store::Staging;
 
 /// A column's dictionary grows to this many bytes; a larger one costs more time in hashing than it saves in bytes.
 const DICTIONARY_LIMIT: usize = 128 << 10;
+
+/// Bytes of a page before it is compressed, about. A column of an open file holds a page until it is full, so a hundred columns hold a
+/// hundred of them: with the usual mebibyte the memory budget would be gone before the first row group. It costs a header for each page.
+const PAGE: usize = 128 << 10;
 
 /// Bytes that are handed to the upload at once.
 const PIECE: usize = 1 << 20;
@@ -67,7 +72,7 @@ impl FileFormat {
         let codecs = leaves * codec_bytes(compression);
         Ok(Self {
             schema: SchemaRef::clone(schema),
-            options: ArrowWriterOptions::new().with_properties(properties),
+            options: ArrowWriterOptions::new().with_properties(properties).with_page_store_factory(Arc::new(InBlocks)),
             extension,
             codecs,
             encoder: codecs + leaves * COLUMN_BYTES,
@@ -97,6 +102,7 @@ fn properties(
         .set_created_by(concat!("sluice version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(codec)
         .set_dictionary_page_size_limit(DICTIONARY_LIMIT)
+        .set_data_page_size_limit(PAGE)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(None)
         .set_max_row_group_bytes(Some((row_group_bytes as usize).max(1)));
@@ -119,12 +125,18 @@ struct StagingSink {
 }
 
 impl Write for StagingSink {
+    /// Takes as much as fits into the piece, so that no piece is longer, or has memory for more.
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE {
+        let taken = bytes.len().min(PIECE - self.piece.len());
+        let wanted = self.piece.len() + taken;
+        if wanted > self.piece.capacity() {
+            self.piece.reserve_exact(wanted.next_power_of_two() - self.piece.len());
+        }
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if self.piece.len() == PIECE {
             self.flush()?;
         }
-        Ok(bytes.len())
+        Ok(taken)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {

@@ -15,8 +15,9 @@ use crate::budget::Held;
 /// The most rows of a batch that is made here.
 const BATCH_ROWS: usize = 8192;
 
-/// About the most bytes of a batch that is made here: far below the 2 GiB at which 32-bit offsets of strings end.
-const BATCH_BYTES: u64 = 32 << 20;
+/// About the most bytes of a batch that is made here. It is a copy that nobody counts while it is encoded, and it must stay far below the
+/// 2 GiB at which 32-bit offsets of strings end.
+const BATCH_BYTES: u64 = 2 << 20;
 
 /// Where a row lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

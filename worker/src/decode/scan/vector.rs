@@ -17,18 +17,21 @@ pub(super) fn look(block: &[u8; BLOCK]) -> Block {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn look_with_sse2(block: &[u8; BLOCK]) -> Block {
-    let (mut quotes, mut odd, mut all) = (0, _mm_set1_epi8(0), _mm_set1_epi8(0));
+    let (mut quotes, mut backslash) = (0, _mm_set1_epi8(0));
+    // The least byte and the union of all, at each of sixteen places.
+    let (mut least, mut all) = (_mm_set1_epi8(-1), _mm_set1_epi8(0));
     for (index, part) in block.as_chunks::<16>().0.iter().enumerate() {
         let part = load(part);
         let quote = _mm_cmpeq_epi8(part, _mm_set1_epi8(b'"' as i8));
         quotes |= u64::from(_mm_movemask_epi8(quote) as u32) << (16 * index);
-        let backslash = _mm_cmpeq_epi8(part, _mm_set1_epi8(b'\\' as i8));
-        // Not greater than the greatest control character: then it is the lesser one.
-        let control = _mm_cmpeq_epi8(_mm_min_epu8(part, _mm_set1_epi8(0x1f)), part);
-        odd = _mm_or_si128(odd, _mm_or_si128(control, backslash));
+        backslash = _mm_or_si128(backslash, _mm_cmpeq_epi8(part, _mm_set1_epi8(b'\\' as i8)));
+        least = _mm_min_epu8(least, part);
         all = _mm_or_si128(all, part);
     }
-    Block { quotes, odd: _mm_movemask_epi8(odd) != 0, high: _mm_movemask_epi8(all) != 0 }
+    // Not greater than the greatest control character: then it is the lesser one.
+    let control = _mm_cmpeq_epi8(_mm_min_epu8(least, _mm_set1_epi8(0x1f)), least);
+    let odd = _mm_movemask_epi8(_mm_or_si128(control, backslash)) != 0;
+    Block { quotes, odd, high: _mm_movemask_epi8(all) != 0 }
 }
 
 #[inline]
