@@ -122,7 +122,7 @@ soak: e2e
 # Other flags: make bench FLAGS="--no-peers --runs 3". Not in CI, as the next one.
 bench: setup build
 	@bench/peers/setup.sh
-	@$(BIN)/pipeline --programs $(BIN) --page bench/RESULTS.md --json bench/results.json $(FLAGS)
+	@$(BIN)/pipeline --programs $(BIN) --page bench/RESULTS.md --json bench/results.json --profiles bench/profiles $(FLAGS)
 
 # Other flags: make bench-operator FLAGS="--jobs 100 --json". Not in CI: figures of a machine that does other things beside it say little.
 bench-operator: setup-build build

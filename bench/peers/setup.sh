@@ -18,6 +18,8 @@ packages() {
   # The compiler, and with it the runtime.
   command -v javac >/dev/null || missing+=(openjdk-17-jdk-headless)
   command -v mvn >/dev/null || missing+=(maven)
+  # Which samples where the time of our own program goes.
+  command -v perf >/dev/null || missing+=(linux-perf)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   "$here/../../scripts/apt-install.sh" "${missing[@]}"
 }

@@ -105,6 +105,9 @@ pub struct Results {
     pub seed: u64,
     /// The sample job, by all programs.
     pub sample: Vec<Series>,
+    /// Sluice on more records of the sample job, in windows of different lengths.
+    #[serde(default)]
+    pub windows: Vec<Series>,
     /// Sluice on each shape of records.
     pub shapes: Vec<Series>,
     /// Decoding alone.
@@ -114,8 +117,13 @@ pub struct Results {
 impl Results {
     /// The series of the sample job with this name.
     pub fn of(&self, name: &str) -> Option<&Series> {
-        self.sample.iter().find(|series| series.name == name)
+        named(&self.sample, name)
     }
+}
+
+/// The series with this name.
+pub fn named<'s>(all: &'s [Series], name: &str) -> Option<&'s Series> {
+    all.iter().find(|series| series.name == name)
 }
 
 #[cfg(test)]

@@ -117,6 +117,11 @@ pub fn sample() -> Shape {
     }
 }
 
+/// The sample job with records for ten seconds and more.
+pub fn long_sample() -> Shape {
+    Shape { name: "long sample", records: 12_000_000, ..sample() }
+}
+
 /// Rows as they were decoded, by the hour of `t`, which is in milliseconds.
 fn by_hour(name: &'static str, about: &'static str, records: u64, source: Vec<(String, String)>, make: Make) -> Shape {
     let sink = source.iter().filter(|(name, _)| name != "t").cloned().collect();

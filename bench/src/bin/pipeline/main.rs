@@ -5,6 +5,7 @@ mod machine;
 mod manifest;
 mod meter;
 mod peers;
+mod profile;
 mod sluice;
 mod stand;
 
@@ -55,6 +56,9 @@ struct Flags {
     /// The page to write; without it, it is printed.
     #[arg(long)]
     page: Option<PathBuf>,
+    /// A folder for profiles: each shape is run once more under `perf`, and `<shape>.txt` says where the time went.
+    #[arg(long)]
+    profiles: Option<PathBuf>,
     /// Everything that was measured, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -86,6 +90,7 @@ async fn main() -> Result<()> {
         shape.with_records(records)
     };
     results.sample = sample(&stand, peers.as_ref(), &flags, &scaled(shapes::sample())).await?;
+    results.windows = windows(&stand, &flags, &scaled(shapes::long_sample())).await?;
     for shape in shapes::all().into_iter().map(scaled).filter(|shape| wanted(&flags.shapes, shape.name)) {
         results.shapes.push(one_shape(&stand, &flags, &shape).await?);
     }
@@ -108,6 +113,15 @@ fn wanted(only: &[String], name: &str) -> bool {
 async fn sample(stand: &Stand, peers: Option<&Peers>, flags: &Flags, shape: &Shape) -> Result<Vec<Series>> {
     let mut programs = Stand::programs();
     programs.extend(peers.into_iter().flat_map(Peers::programs));
+    in_turn(stand, flags, shape, programs).await
+}
+
+/// Windows of different lengths. The records last for many windows of a second.
+async fn windows(stand: &Stand, flags: &Flags, shape: &Shape) -> Result<Vec<Series>> {
+    in_turn(stand, flags, shape, sluice::WINDOWS.iter().map(Program::Ours).collect()).await
+}
+
+async fn in_turn(stand: &Stand, flags: &Flags, shape: &Shape, mut programs: Vec<Program>) -> Result<Vec<Series>> {
     programs.retain(|program| wanted(&flags.only, program.name()));
     if programs.is_empty() || flags.runs == 0 {
         return Ok(Vec::new());
@@ -142,6 +156,9 @@ async fn one_shape(stand: &Stand, flags: &Flags, shape: &Shape) -> Result<Series
         let run = stand.run(&sluice::DISK, shape, &topic).await.with_context(|| format!("the shape {}", shape.name))?;
         told(shape.name, &run);
         series.runs.push(run);
+    }
+    if let Some(folder) = &flags.profiles {
+        stand.profile(shape, &topic, folder).await.with_context(|| format!("the profile of {}", shape.name))?;
     }
     stand.kafka().delete_topic(&topic.name).await?;
     Ok(series)

@@ -8,6 +8,8 @@ use sluice_bench::shapes::Shape;
 use sluice_e2e::bucket::REGION;
 use sluice_e2e::s3::{ACCESS_KEY, SECRET_KEY};
 
+use super::sluice::Variant;
+
 /// Where files go.
 #[derive(Debug, Clone)]
 pub enum Place<'a> {
@@ -58,8 +60,9 @@ pub const CHECKPOINT: &str = "checkpoint";
 /// The folder of the table, below the place.
 pub const TABLE: &str = "table";
 
-/// The manifests of the job of a shape. `window` is `spec.window`.
-pub fn manifests(shape: &Shape, broker: &str, topic: &str, place: &Place<'_>, window: &str) -> Result<String> {
+/// The manifests of the job of a shape, as it is run in a variant.
+pub fn manifests(shape: &Shape, broker: &str, topic: &str, place: &Place<'_>, variant: &Variant) -> Result<String> {
+    let workers = variant.memory.map(|memory| format!("  workers: {{resources: {{limits: {{memory: {memory}}}}}}}\n"));
     let mut text = place.connection();
     write!(
         text,
@@ -95,8 +98,8 @@ spec:
   source:
     tableRef: {{name: raw}}
     startPosition: {{type: Earliest}}
-  window: {window}
-  transforms:
+  window: {}
+{}  transforms:
 {}  sink:
     tableRef: {{name: table}}
   deadLetter:
@@ -107,6 +110,8 @@ spec:
         place.part(TABLE),
         columns(&shape.sink),
         columns(&shape.keys),
+        variant.window,
+        workers.unwrap_or_default(),
         shape.transforms.iter().fold(String::new(), |text, line| text + "  " + line + "\n"),
         place.part("dead"),
         place.part(CHECKPOINT),

@@ -23,6 +23,8 @@ pub struct Variant {
     pub window: &'static str,
     /// To the S3 server, or into a folder.
     pub s3: bool,
+    /// `workers.resources.limits.memory`; none: it has the default budget.
+    pub memory: Option<&'static str>,
     /// The core of each worker; none: one worker, on all cores.
     pub cores: &'static [u32],
 }
@@ -32,7 +34,12 @@ const LONG: &str = "{period: 100s}";
 const SHORT: &str = "{period: 1s}";
 
 const fn variant(name: &'static str, about: &'static str, window: &'static str, s3: bool) -> Variant {
-    Variant { name, about, window, s3, cores: &[] }
+    Variant { name, about, window, s3, memory: None, cores: &[] }
+}
+
+/// With memory for a window of any length: with the default budget, windows end early when a topic is read as fast as it can be.
+const fn roomy(name: &'static str, window: &'static str, s3: bool) -> Variant {
+    Variant { memory: Some("4Gi"), ..variant(name, "", window, s3) }
 }
 
 /// What the others are compared with.
@@ -43,16 +50,26 @@ pub const DISK: Variant = variant(
     false,
 );
 
-/// All of them.
+/// On the sample job, beside the others.
 pub const VARIANTS: [Variant; 8] = [
     DISK,
     variant(names::S3, "the same to an S3 server on the same machine, whose work is not counted", MANY, true),
-    variant(names::LONG, "everything in one window", LONG, false),
+    variant(names::LONG, "as few windows as the memory allows", LONG, false),
     variant(names::SHORT, "as many windows as seconds pass", SHORT, false),
     variant(names::S3_LONG, "", LONG, true),
     variant(names::S3_SHORT, "", SHORT, true),
-    Variant { name: names::ONE, about: "`taskset`, one lane", window: MANY, s3: false, cores: &[0] },
-    Variant { name: names::TWO, about: "members of one consumer group", window: MANY, s3: false, cores: &[0, 1] },
+    Variant { name: names::ONE, about: "`taskset`, one lane", cores: &[0], ..DISK },
+    Variant { name: names::TWO, about: "members of one consumer group", cores: &[0, 1], ..DISK },
+];
+
+/// On more records of the sample job: windows of different lengths.
+pub const WINDOWS: [Variant; 6] = [
+    roomy(names::LONG, LONG, false),
+    roomy(names::DISK, MANY, false),
+    roomy(names::SHORT, SHORT, false),
+    roomy(names::S3_LONG, LONG, true),
+    roomy(names::S3, MANY, true),
+    roomy(names::S3_SHORT, SHORT, true),
 ];
 
 impl Variant {

@@ -22,7 +22,7 @@ use super::manifest::{Place, manifests};
 use super::meter::{self, Cost, Job};
 use super::peers::Peer;
 use super::sluice::{self, VARIANTS, Variant};
-use super::{LIMIT, Program};
+use super::{LIMIT, Program, profile};
 
 /// A program without anything that makes a product of it.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Stand {
         } else {
             (Place::Disk(&folder), Bucket::folder(&folder)?)
         };
-        let text = manifests(shape, &self.broker.plaintext(), &topic.name, &place, variant.window)?;
+        let text = manifests(shape, &self.broker.plaintext(), &topic.name, &place, variant)?;
         let file = self.folder.join("job.yaml");
         fs::write(&file, text)?;
         let jobs = variant.jobs(&self.programs.join("sluice"), &file);
@@ -137,6 +137,21 @@ impl Stand {
         }
         fs::remove_dir_all(&folder)?;
         Ok(run)
+    }
+
+    /// Runs the job of a shape once more, under `perf`, and writes into the folder where its time went.
+    pub async fn profile(&self, shape: &Shape, topic: &Topic, folder: &Path) -> Result<()> {
+        let (_, run) = self.fresh()?;
+        let text = manifests(shape, &self.broker.plaintext(), &topic.name, &Place::Disk(&run), &sluice::DISK)?;
+        let (file, samples) = (self.folder.join("job.yaml"), self.folder.join("perf.data"));
+        fs::write(&file, text)?;
+        for mut job in sluice::DISK.jobs(&self.programs.join("sluice"), &file) {
+            job.words.splice(0..0, profile::record(&samples));
+            meter::run(&job, &self.folder, LIMIT).await?;
+        }
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(format!("{}.txt", topic.name)), profile::report(&samples, shape, topic)?)?;
+        Ok(fs::remove_dir_all(&run)?)
     }
 
     /// Runs the floor.
