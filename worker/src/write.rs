@@ -14,6 +14,7 @@
 pub mod file;
 pub mod hive;
 pub mod lane;
+pub mod lessons;
 mod pages;
 pub mod pool;
 pub mod read_back;
@@ -50,6 +51,8 @@ pub struct WriteContext {
     pub dead: Option<Arc<Store>>,
     /// The topic that is read.
     pub topic: String,
+    /// What earlier files taught about the columns.
+    pub lessons: lessons::Lessons,
     /// What all lanes together may hold.
     pub budget: Arc<Budget>,
     /// Where uploads run.

@@ -23,6 +23,7 @@ use crate::report::Board;
 use crate::source::{LaneInput, Reader, ReaderConfig, SourceError, SourceEvent};
 use crate::transform::Transform;
 use crate::write::WriteContext;
+use crate::write::lessons::Lessons;
 
 /// Batches that a lane may have waiting: enough to never starve, few enough to be small change for the memory budget.
 const LANE_QUEUE: usize = 4;
@@ -52,6 +53,7 @@ pub(super) fn build(
         table: Arc::clone(&opened.stores.table),
         dead: opened.stores.dead.clone(),
         topic: plan.source.topic.clone(),
+        lessons: Lessons::default(),
         budget: Arc::clone(&budget),
         runtime: tokio::runtime::Handle::current(),
     });

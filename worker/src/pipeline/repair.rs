@@ -27,6 +27,7 @@ use crate::ledger::record::{Commit, FileRecord, FileRole, SourceRange};
 use crate::source::{TopicClient, read_again};
 use crate::store::{StagedUpload, Store};
 use crate::transform::{BatchPart, Transform};
+use crate::write::lessons::Lessons;
 use crate::write::route::{Group, Router, Split};
 use crate::write::{LaneWriter, WriteContext};
 
@@ -100,6 +101,7 @@ fn context(plan: &JobPlan, transform: &Transform) -> Arc<WriteContext> {
         table: Arc::new(Store::memory()),
         dead: Some(Arc::new(Store::memory())),
         topic: plan.source.topic.clone(),
+        lessons: Lessons::default(),
         budget: Budget::new(u64::MAX),
         runtime: Handle::current(),
     })

@@ -18,6 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use parquet::schema::types::SchemaDescriptor;
 use sluice_crds::plan::{ParquetCompatibility, ParquetCompression, SinkFormat};
 
+use super::lessons::Lessons;
 use super::pages::InBlocks;
 use super::{WriteContext, WriteError};
 use crate::budget::Held;
@@ -50,7 +51,8 @@ fn codec_bytes(compression: ParquetCompression) -> u64 {
 #[derive(Debug)]
 pub struct FileFormat {
     schema: SchemaRef,
-    options: ArrowWriterOptions,
+    columns: SchemaDescriptor,
+    properties: WriterProperties,
     extension: &'static str,
     codecs: u64,
     encoder: u64,
@@ -72,11 +74,26 @@ impl FileFormat {
         let codecs = leaves * codec_bytes(compression);
         Ok(Self {
             schema: SchemaRef::clone(schema),
-            options: ArrowWriterOptions::new().with_properties(properties).with_page_store_factory(Arc::new(InBlocks)),
+            columns,
+            properties,
             extension,
             codecs,
             encoder: codecs + leaves * COLUMN_BYTES,
         })
+    }
+
+    /// The options of the next file.
+    fn options(&self, lessons: &Lessons) -> ArrowWriterOptions {
+        let mut properties = self.properties.clone().into_builder();
+        for (column, advice) in self.columns.columns().iter().zip(lessons.advice(self.columns.num_columns())) {
+            if !advice.dictionary {
+                properties = properties.set_column_dictionary_enabled(column.path().clone(), false);
+            }
+            if !advice.codec {
+                properties = properties.set_column_compression(column.path().clone(), Compression::UNCOMPRESSED);
+            }
+        }
+        ArrowWriterOptions::new().with_properties(properties.build()).with_page_store_factory(Arc::new(InBlocks))
     }
 
     /// What file names end with.
@@ -161,7 +178,7 @@ impl ParquetFile {
     pub fn open(context: &WriteContext, format: &FileFormat, path: String) -> Result<Self, WriteError> {
         let staging = context.table.begin(&path, &context.runtime, &context.budget);
         let sink = StagingSink { staging, piece: Vec::new() };
-        match ArrowWriter::try_new_with_options(sink, Arc::clone(&format.schema), format.options.clone()) {
+        match ArrowWriter::try_new_with_options(sink, Arc::clone(&format.schema), format.options(&context.lessons)) {
             Ok(writer) => {
                 let held = context.budget.hold(format.codecs);
                 Ok(Self { path, writer, row_groups: 0, codecs: format.codecs, held })
@@ -209,12 +226,14 @@ impl ParquetFile {
     }
 
     /// Writes what is left, with the description of the file, and hands the upload over.
-    pub fn close(mut self, metadata: Vec<KeyValue>) -> Result<Staging, WriteError> {
+    pub fn close(mut self, metadata: Vec<KeyValue>, lessons: &Lessons) -> Result<Staging, WriteError> {
         for entry in metadata {
             self.writer.append_key_value_metadata(entry);
         }
         let path = self.path;
-        let closed = self.writer.into_inner();
+        let flushed = self.writer.flush();
+        lessons.learn(self.writer.flushed_row_groups());
+        let closed = flushed.and_then(|()| self.writer.into_inner());
         let mut sink = closed.map_err(|source| WriteError::Encode { path: path.clone(), source })?;
         sink.flush().map_err(|source| WriteError::Encode { path, source: source.into() })?;
         Ok(sink.staging)

@@ -204,7 +204,7 @@ impl TableWriter {
         let Some(encoder) = file.encoder else { return Ok(None) };
         self.records.resize(self.records.bytes() + FILE_BYTES);
         let path = encoder.path().to_owned();
-        let staging = encoder.close(provenance(&self.context, &self.batch, &file.sources))?;
+        let staging = encoder.close(provenance(&self.context, &self.batch, &file.sources), &self.context.lessons)?;
         let partition = self.router.partitions()[partition].values.clone();
         let (role, rows, sources) = (FileRole::Table, file.rows, file.sources);
         Ok(Some(Finished { role, path, rows, partition, sources, staging }))

@@ -22,6 +22,7 @@ async fn a_failure_is_told_again_at_the_close_and_forgotten_when_the_window_is_a
         table: Arc::new(Store::memory()),
         dead: None,
         topic: "orders".into(),
+        lessons: Lessons::default(),
         budget: Arc::clone(&budget),
         runtime: tokio::runtime::Handle::current(),
     });

@@ -17,6 +17,7 @@ use crate::batch::{OutputBatch, RawBatch, Refused};
 use crate::budget::Budget;
 use crate::ledger::record::{FileRecord, SourceRange};
 use crate::store::Store;
+use crate::write::lessons::Lessons;
 use crate::write::{LaneFiles, LaneWriter, PendingFiles, WriteContext};
 
 pub const BATCH: &str = "0123456789abcdef0123456789abcdef";
@@ -92,6 +93,7 @@ impl World {
             table: Arc::new(Store::memory()),
             dead: dead_letters.then(|| Arc::new(Store::memory())),
             topic: "orders".to_owned(),
+            lessons: Lessons::default(),
             budget: Budget::new(budget),
             runtime: runtime.handle().clone(),
         };
