@@ -105,7 +105,7 @@ mod tests {
                 "ids",
                 Arc::new(
                     (0..80_000)
-                        .map(|n| Some(format!("{:016x}{:016x}", random(n), random(n + 1))))
+                        .map(|n| Some(format!("{:016x}{:016x}", random(n), random(n + 1_000_000))))
                         .collect::<StringArray>(),
                 ),
             ),

@@ -8,6 +8,7 @@ use super::super::testing::{BAD, GOOD, plan, raw};
 use super::*;
 use crate::budget::Budget;
 use crate::store::Store;
+use crate::write::lessons::Lessons;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_again_at_the_close_and_forgotten_when_the_window_is_abandoned() {
