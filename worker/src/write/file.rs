@@ -1,8 +1,8 @@
 //! One Parquet file that is being written: an encoder whose bytes go straight into a staged upload.
 //!
-//! Encodings are chosen without knowing the data: a dictionary up to 128 KiB, then plain values, or delta encodings where all readers of
-//! the table know them: of events with a few texts that are all distinct, files become a seventh (SNAPPY) or a tenth (ZSTD)
-//! smaller, mostly by the length in front of each text.
+//! A dictionary grows up to 128 KiB, then values are plain, or delta-encoded where all readers of the table know that: of events with a few
+//! texts that are all distinct, files become a seventh (SNAPPY) or a tenth (ZSTD) smaller, mostly by the length in front of each text.
+//! What was in vain in earlier files (`lessons`) is left out.
 
 use std::io::Write;
 use std::sync::Arc;
