@@ -1,8 +1,8 @@
 //! What the files that were written teach about the columns: where a dictionary or a codec was in vain, the next files leave it out.
 //!
 //! A column of distinct values fills its dictionary in every file: each of its first values is hashed, and the rest is plain all the same.
-//! Texts without repetitions, as ids are, cost a codec more time than all else costs them, and it takes a few percent off. Columns change:
-//! after some files both are tried again. Nothing of this changes a row.
+//! Of texts without repetitions, as ids are, a codec takes a few percent off. Columns change: after some files both are tried again.
+//! Nothing of this changes a row.
 
 use std::sync::{Mutex, PoisonError};
 
