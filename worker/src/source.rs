@@ -6,18 +6,20 @@
 //! ```text
 //! client   plan + secrets → librdkafka properties
 //! context  librdkafka's callbacks; they only note what happened
-//! native   the queue of fetched records, and what the safe client does not offer (the one place with `unsafe`)
+//! fetch    how much is read ahead, and the queue of fetched records (with `unsafe`)
+//! brokers  what they are asked and the safe client does not offer (with `unsafe`)
 //! topic    id, partitions and offsets of a topic, asked from the brokers
 //! times    when the first records behind some offsets were written
 //! reader   the thread that reads owned partitions and feeds the lanes
 //! ```
 
 mod again;
+mod brokers;
 mod client;
 mod context;
 mod embedded;
 mod error;
-mod native;
+mod fetch;
 mod reader;
 mod times;
 mod topic;
@@ -29,6 +31,11 @@ pub use error::SourceError;
 pub use reader::{Command, LaneInput, Reader, ReaderConfig, SourceEvent};
 pub use times::record_times;
 pub use topic::{ClusterInfo, TopicClient, TopicInfo};
+
+/// A name for C. Kafka's topic names have no NUL; a name with one becomes the empty name, which no topic has.
+fn c_name(name: &str) -> std::ffi::CString {
+    std::ffi::CString::new(name).unwrap_or_default()
+}
 
 #[cfg(test)]
 mod tests;

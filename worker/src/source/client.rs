@@ -10,6 +10,7 @@ use sluice_crds::plan::{KafkaAuthentication, KafkaPlan, SecretFile, SourcePlan};
 
 use super::context::SourceContext;
 use super::error::{SourceError, describe};
+use super::fetch;
 
 /// Properties of a client that asks for metadata and offsets: all but the group. `job` names the client to the brokers.
 pub(super) fn client_config(kafka: &KafkaPlan, secrets: &Path, job: &str) -> Result<ClientConfig, SourceError> {
@@ -41,11 +42,6 @@ pub(super) fn client_config(kafka: &KafkaPlan, secrets: &Path, job: &str) -> Res
     Ok(config)
 }
 
-/// What librdkafka holds of one broker, in fetches: what is being taken and what has come meanwhile, each as much as the limit
-/// of its queue and the fetch that was allowed just below it, each thrice, because around a record of 250 bytes lie 500 of
-/// its own; and one fetch that is under way. Every further broker may add a fetch to each; smaller records weigh more.
-const FETCHES_IN_MEMORY: u64 = 2 * 2 * 3 + 1;
-
 /// Properties of the reader, a member of the group, for which librdkafka holds about `prefetch` bytes.
 pub(super) fn reader_config(
     source: &SourcePlan,
@@ -53,14 +49,7 @@ pub(super) fn reader_config(
     job: &str,
     prefetch: u64,
 ) -> Result<ClientConfig, SourceError> {
-    const KIB: u64 = 1024;
-    const MIB: u64 = 1024 * KIB;
     let mut config = ClientConfig::new();
-    // Large fetches cost the least CPU; a partition never takes more than a quarter of what a fetch may hold. librdkafka
-    // refuses less than its `message.max.bytes`, a million.
-    let fetch = (prefetch / FETCHES_IN_MEMORY).clamp(MIB, 64 * MIB);
-    let queued = fetch / KIB;
-    let per_partition = (fetch / 4).clamp(64 * KIB, 16 * MIB);
     for (property, value) in [
         ("group.id", source.group_id.as_str()),
         ("partition.assignment.strategy", "cooperative-sticky"),
@@ -68,15 +57,12 @@ pub(super) fn reader_config(
         ("session.timeout.ms", "10000"),
         // The offset of an end of partition counts transaction markers, which no record shows.
         ("enable.partition.eof", "true"),
-        // The default of a second stalls a reader that is faster or slower than the broker.
-        ("fetch.queue.backoff.ms", "5"),
-        ("queued.min.messages", "20000"),
-        ("queued.max.messages.kbytes", &queued.to_string()),
-        ("fetch.max.bytes", &fetch.to_string()),
-        ("fetch.message.max.bytes", &per_partition.to_string()),
         ("topic.metadata.refresh.interval.ms", "30000"),
         ("statistics.interval.ms", "5000"),
     ] {
+        config.set(property, value);
+    }
+    for (property, value) in fetch::properties(prefetch) {
         config.set(property, value);
     }
     let client = client_config(&source.kafka, secrets, job)?;

@@ -36,7 +36,7 @@ use self::outbox::Outbox;
 use self::run::ReadLoop;
 use super::context::{SourceContext, Trouble, TroubleCell, lock};
 use super::error::SourceError;
-use super::native::{FetchQueue, Waker};
+use super::fetch::{FetchQueue, Waker};
 use super::{client, topic};
 use crate::batch::RawBatch;
 use crate::budget::{Budget, Held};
@@ -188,7 +188,8 @@ impl Reader {
             client::create(&kafka.connection, &properties, SourceContext::default())?;
         let consumer = Arc::new(consumer);
         let fault = |problem: String| SourceError::Client { connection: kafka.connection.clone(), problem };
-        let queue = FetchQueue::new(Arc::clone(&consumer)).ok_or_else(|| fault("no queue can be made".to_owned()))?;
+        let queue = FetchQueue::new(Arc::clone(&consumer), &config.source.topic)
+            .ok_or_else(|| fault("no queue can be made".to_owned()))?;
         consumer.subscribe(&[&config.source.topic]).map_err(|error| fault(super::error::describe(&error)))?;
 
         let (commands, inbox) = crossbeam_channel::unbounded();

@@ -14,10 +14,10 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use sluice_crds::condition::Reason;
 use sluice_crds::plan::{KafkaPlan, StartPosition};
 
+use super::brokers;
 use super::client;
 use super::context::{SourceContext, Trouble, TroubleCell};
 use super::error::{Meaning, SourceError, Subject, meaning};
-use super::native;
 
 /// The longest single attempt. Between attempts the client's callbacks are heard: a refused login ends the wait.
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -78,7 +78,7 @@ impl TopicClient {
         }
     }
 
-    /// Connects, logs in and looks at the cluster. Only for a client that has asked about no topic yet: see `native::brokers`.
+    /// Connects, logs in and looks at the cluster. Only for a client that has asked about no topic yet: see `brokers::ids`.
     pub fn cluster(&self, timeout: Duration) -> Result<ClusterInfo, SourceError> {
         let deadline = Instant::now() + timeout;
         // The first question pays for the connection, and is not timed.
@@ -86,7 +86,7 @@ impl TopicClient {
         let left = deadline.saturating_duration_since(Instant::now()).max(FIRST_ATTEMPT);
         let (brokers, round_trip) = self.ask("asking for the brokers", left, |timeout| {
             let asked = Instant::now();
-            native::brokers(self.consumer.client(), timeout).map(|brokers| (brokers.len(), asked.elapsed()))
+            brokers::ids(self.consumer.client(), timeout).map(|brokers| (brokers.len(), asked.elapsed()))
         })?;
         Ok(ClusterInfo { id, brokers, round_trip })
     }
@@ -107,11 +107,10 @@ impl TopicClient {
 
     /// The topic's id and partitions.
     pub fn describe(&self, timeout: Duration) -> Result<TopicInfo, SourceError> {
-        let name = native::c_name(&self.subject.topic);
         let description = self.ask("describing the topic", timeout, |timeout| {
             let brokers = self.brokers.get().map_or(&[][..], Vec::as_slice);
             let broker = brokers.get(self.broker.load(Ordering::Relaxed) % brokers.len().max(1)).copied().unwrap_or(-1);
-            let answer = native::describe_topic(self.consumer.client(), broker, &name, timeout);
+            let answer = brokers::describe_topic(self.consumer.client(), broker, &self.subject.topic, timeout);
             if answer.is_err() {
                 self.broker.fetch_add(1, Ordering::Relaxed);
             }
@@ -184,8 +183,8 @@ impl TopicClient {
     ) -> Result<T, SourceError> {
         let deadline = Instant::now() + timeout;
         if self.brokers.get().is_none() {
-            // Before the first question about a topic: see `native::brokers`.
-            let asked = |timeout| native::brokers(self.consumer.client(), timeout);
+            // Before the first question about a topic: see `brokers::ids`.
+            let asked = |timeout| brokers::ids(self.consumer.client(), timeout);
             // Two threads may ask at once; their answers are as good.
             let _ = self.brokers.set(ask(&self.consumer, &self.subject, doing, timeout, asked)?);
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::batch::RawBatch;
-use crate::source::native::Message;
+use crate::source::fetch::Message;
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy)]
@@ -253,7 +253,7 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::native::Headers;
+    use crate::source::fetch::Headers;
     use proptest::prelude::*;
 
     const SIZE: BatchSize = BatchSize { rows: 4, bytes: 100, linger: Duration::from_millis(50) };

@@ -3,7 +3,6 @@
 mod fetch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::CString;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use crate::budget::{Budget, Held};
 use crate::fault;
 use crate::source::context::{Change, SourceContext, lock};
 use crate::source::error::{Meaning, SourceError, Subject, describe, meaning};
-use crate::source::native::{FetchQueue, c_name};
+use crate::source::fetch::FetchQueue;
 
 /// The longest wait: how late a rebalance is seen. Commands end a wait at once.
 const WAIT: Duration = Duration::from_millis(50);
@@ -35,7 +34,6 @@ pub(super) struct ReadLoop {
     queue: FetchQueue<SourceContext>,
     consumer: Arc<BaseConsumer<SourceContext>>,
     subject: Subject,
-    topic: CString,
     assembly: Assembly,
     outbox: Outbox,
     commands: Receiver<Command>,
@@ -77,7 +75,6 @@ impl ReadLoop {
         Self {
             queue,
             consumer,
-            topic: c_name(&subject.topic),
             subject,
             assembly: Assembly::new(limits, size),
             outbox,
@@ -175,7 +172,7 @@ impl ReadLoop {
             return;
         }
         for (partition, position) in &given {
-            self.queue.forward(&self.topic, *partition);
+            self.queue.forward(*partition);
             self.assembly.own(*partition, *position);
             lock(&self.consumer.context().ends).insert(*partition, *position);
         }

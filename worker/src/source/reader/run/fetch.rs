@@ -11,7 +11,7 @@ use super::{ReadLoop, WAIT};
 use crate::source::SourceEvent;
 use crate::source::context::lock;
 use crate::source::error::{Meaning, SourceError, describe, meaning};
-use crate::source::native::{Event, Flow};
+use crate::source::fetch::{Event, Flow};
 use crate::source::topic::list_offsets;
 
 /// The longest that a question to the brokers may hold up the loop.
@@ -57,7 +57,7 @@ impl ReadLoop {
         if taken == 0 {
             // A partition whose fetcher was just stopped may have lost its way to the queue.
             for partition in self.assembly.unheard() {
-                self.queue.forward(&self.topic, partition);
+                self.queue.forward(partition);
             }
         } else if noted.is_empty() {
             self.consumer.context().trouble.clear();
@@ -136,7 +136,7 @@ impl ReadLoop {
         }
         let answer = self.list(&[(partition, position)]).and_then(|list| {
             self.consumer.incremental_unassign(&list)?;
-            self.queue.forward(&self.topic, partition);
+            self.queue.forward(partition);
             self.consumer.incremental_assign(&list)
         });
         if answer.is_ok() {

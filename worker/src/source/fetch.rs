@@ -1,8 +1,8 @@
-//! What librdkafka has and the safe client does not offer: a queue of our own for fetched records, and `DescribeTopics`.
+//! Fetch: how much librdkafka reads ahead, and one call that hands over all that came.
 //!
-//! This is the one module with `unsafe`. The reasons: `PartitionEOF` of the safe client has no offset, and that offset is the
-//! only way to see transaction markers at the end of a partition; reading event by event costs half as much CPU again as
-//! reading a queue; and topic ids are not wrapped. Everything that leaves this module is safe.
+//! Whoever reads sees [`properties`], [`FetchQueue`] and [`Event`]; that there is librdkafka behind them stays here, and so does `unsafe`.
+//! The safe client would not do: its `PartitionEOF` has no offset, and that offset is the only way to see transaction markers at the
+//! end of a partition; and reading event by event costs half as much CPU again as reading a queue.
 //!
 //! The queue is served by callback, not by `rd_kafka_consume_batch_queue`: in this release of librdkafka a batch that holds an end of
 //! partition moves the client's own position one record too far (librdkafka #4844), and after the next rebalance that record is lost.
@@ -14,16 +14,40 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
-use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::c_name;
 use super::context::lock;
+
+/// What librdkafka holds of one broker, in fetches: what is being taken and what has come meanwhile, each as much as the limit
+/// of its queue and the fetch that was allowed just below it, each thrice, because around a record of 250 bytes lie 500 of
+/// its own; and one fetch that is under way. Every further broker may add a fetch to each; smaller records weigh more.
+const FETCHES_IN_MEMORY: u64 = 2 * 2 * 3 + 1;
+
+/// Sizes and pauses of a reader for which librdkafka holds about `prefetch` bytes, however many its partitions are: from 13 MiB (it
+/// takes no smaller fetches than a MiB) to 832 MiB.
+pub(super) fn properties(prefetch: u64) -> [(&'static str, String); 5] {
+    const KIB: u64 = 1024;
+    const MIB: u64 = 1024 * KIB;
+    // Large fetches cost the least CPU; a partition never takes more than a quarter of what a fetch may hold. librdkafka
+    // refuses less than its `message.max.bytes`, a million.
+    let fetch = (prefetch / FETCHES_IN_MEMORY).clamp(MIB, 64 * MIB);
+    let per_partition = (fetch / 4).clamp(64 * KIB, 16 * MIB);
+    [
+        ("fetch.max.bytes", fetch.to_string()),
+        ("fetch.message.max.bytes", per_partition.to_string()),
+        // Below either of these limits it fetches more.
+        ("queued.max.messages.kbytes", (fetch / KIB).to_string()),
+        ("queued.min.messages", "20000".to_owned()),
+        // The default of a second stalls a reader that is faster or slower than the broker.
+        ("fetch.queue.backoff.ms", "5".to_owned()),
+    ]
+}
 
 /// What a fetched queue holds. Borrowed for the time of a callback.
 #[derive(Debug)]
@@ -85,9 +109,10 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-/// A queue to which fetched partitions are forwarded.
+/// A queue to which fetched partitions of a topic are forwarded.
 pub(super) struct FetchQueue<C: ConsumerContext> {
     queue: NonNull<sys::rd_kafka_queue_t>,
+    topic: CString,
     waker: Waker,
     // Dropped after the queue is destroyed: a queue must not outlive its client.
     consumer: Arc<BaseConsumer<C>>,
@@ -118,10 +143,15 @@ impl Waker {
 
 impl<C: ConsumerContext> FetchQueue<C> {
     /// An empty queue; `None` when librdkafka gives none.
-    pub(super) fn new(consumer: Arc<BaseConsumer<C>>) -> Option<Self> {
+    pub(super) fn new(consumer: Arc<BaseConsumer<C>>, topic: &str) -> Option<Self> {
         // SAFETY: the client is alive.
         let queue = NonNull::new(unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) })?;
-        Some(Self { queue, waker: Waker(Arc::new(Mutex::new(Some(QueuePointer(queue))))), consumer })
+        Some(Self {
+            queue,
+            topic: c_name(topic),
+            waker: Waker(Arc::new(Mutex::new(Some(QueuePointer(queue))))),
+            consumer,
+        })
     }
 
     /// Ends a wait from another thread.
@@ -132,11 +162,11 @@ impl<C: ConsumerContext> FetchQueue<C> {
     /// Sends what is fetched from a partition to this queue, and moves here what lies in the partition's own queue. To be
     /// called before a partition is assigned (then nothing of it reaches the consumer's own queue, ever) and again when nothing
     /// arrives: stopping a partition, which happens in the background, cuts the connection. Calling it too often does no harm.
-    pub(super) fn forward(&self, topic: &CStr, partition: i32) {
+    pub(super) fn forward(&self, partition: i32) {
         // SAFETY: client, topic and queue are alive; the handle is given back at once, forwarding keeps its own.
         unsafe {
             let handle =
-                sys::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), partition);
+                sys::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), self.topic.as_ptr(), partition);
             if !handle.is_null() {
                 sys::rd_kafka_queue_forward(handle, self.queue.as_ptr());
                 sys::rd_kafka_queue_destroy(handle);
@@ -242,150 +272,6 @@ unsafe fn event(message: &sys::rd_kafka_message_t) -> Event<'_> {
 unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Option<&'a [u8]> {
     // SAFETY: the caller's promise.
     (!start.is_null()).then(|| unsafe { std::slice::from_raw_parts(start.cast(), length) })
-}
-
-/// What the brokers say about a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Description {
-    /// Its id, 22 characters of base64; empty where brokers are too old to have ids (before Kafka 2.8).
-    pub topic_id: String,
-    /// Its partitions, rising.
-    pub partitions: Vec<i32>,
-}
-
-/// Frees a thing of librdkafka when it goes out of scope.
-struct Owned<T>(*mut T, unsafe extern "C" fn(*mut T));
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        if !self.0.is_null() {
-            // SAFETY: made by the constructor that belongs to this destructor, and freed once.
-            unsafe { (self.1)(self.0) }
-        }
-    }
-}
-
-/// Asks one broker about a topic (`DescribeTopics`). Never creates the topic. Blocks up to `timeout`. Every broker can answer;
-/// librdkafka itself would ask the controller, which need not be in reach.
-pub(super) fn describe_topic<C: ClientContext>(
-    client: &Client<C>,
-    broker: i32,
-    topic: &CStr,
-    timeout: Duration,
-) -> Result<Description, (Code, String)> {
-    let deadline = Instant::now() + timeout;
-    let client = client.native_ptr();
-    let mut names = [topic.as_ptr()];
-    // SAFETY: the client is alive; every object is freed by its own destructor after its last use, the queue last.
-    unsafe {
-        let queue = Owned(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
-        let names = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        let names = Owned(names, sys::rd_kafka_TopicCollection_destroy);
-        let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let options = Owned(sys::rd_kafka_AdminOptions_new(client, operation), sys::rd_kafka_AdminOptions_destroy);
-        let mut problem = [0; 256];
-        let milliseconds = timeout.as_millis().clamp(1, 3_600_000) as i32;
-        // Both fail only for values out of range; then the defaults hold, and the wait below is bounded anyway.
-        sys::rd_kafka_AdminOptions_set_request_timeout(options.0, milliseconds, problem.as_mut_ptr(), problem.len());
-        sys::rd_kafka_AdminOptions_set_broker(options.0, broker, problem.as_mut_ptr(), problem.len());
-        sys::rd_kafka_DescribeTopics(client, names.0, options.0, queue.0);
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let reply = sys::rd_kafka_queue_poll(queue.0, left.as_millis() as i32);
-            let reply = Owned(reply, sys::rd_kafka_event_destroy);
-            if reply.0.is_null() {
-                if left.is_zero() {
-                    return Err((Code::OperationTimedOut, "no answer in time".to_owned()));
-                }
-                continue;
-            }
-            let code = sys::rd_kafka_event_error(reply.0);
-            if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Err((code.into(), text(sys::rd_kafka_event_error_string(reply.0))));
-            }
-            return description(sys::rd_kafka_event_DescribeTopics_result(reply.0));
-        }
-    }
-}
-
-/// The ids of the brokers; one that answers comes first. To be asked before the client has seen a topic: librdkafka asks for
-/// the topics that it knows, too, and allows brokers to create those that are gone.
-pub(super) fn brokers<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Result<Vec<i32>, (Code, String)> {
-    let mut metadata = ptr::null();
-    let milliseconds = timeout.as_millis().max(1) as i32;
-    // SAFETY: the client is alive. The answer's array has the length that comes with it, and the answer is freed here.
-    unsafe {
-        let code = sys::rd_kafka_metadata(client.native_ptr(), 0, ptr::null_mut(), &raw mut metadata, milliseconds);
-        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            let code: Code = code.into();
-            return Err((code, code.to_string()));
-        }
-        let answered = (*metadata).orig_broker_id;
-        let mut ids: Vec<i32> =
-            (0..(*metadata).broker_cnt).map(|index| (*(*metadata).brokers.add(index as usize)).id).collect();
-        sys::rd_kafka_metadata_destroy(metadata);
-        ids.sort_unstable_by_key(|id| (*id != answered, *id));
-        if ids.is_empty() { Err((Code::AllBrokersDown, "no broker is known".to_owned())) } else { Ok(ids) }
-    }
-}
-
-/// # Safety
-/// The result must be null or alive.
-unsafe fn description(result: *const sys::rd_kafka_DescribeTopics_result_t) -> Result<Description, (Code, String)> {
-    let unexpected = || (Code::Fail, "an answer without a topic".to_owned());
-    if result.is_null() {
-        return Err(unexpected());
-    }
-    // SAFETY: all pointers belong to the result, which the caller keeps; arrays have the lengths that come with them.
-    unsafe {
-        let mut count = 0;
-        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if count != 1 {
-            return Err(unexpected());
-        }
-        let topic = *topics;
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        if !error.is_null() {
-            let code = sys::rd_kafka_error_code(error);
-            if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return Err((code.into(), text(sys::rd_kafka_error_string(error))));
-            }
-        }
-        let infos = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
-        let mut partitions: Vec<i32> =
-            (0..count).map(|index| sys::rd_kafka_TopicPartitionInfo_partition(*infos.add(index))).collect();
-        partitions.sort_unstable();
-        Ok(Description { topic_id: topic_id(sys::rd_kafka_TopicDescription_topic_id(topic)), partitions })
-    }
-}
-
-/// # Safety
-/// The id must be null or alive.
-unsafe fn topic_id(id: *const sys::rd_kafka_Uuid_t) -> String {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if id.is_null()
-            || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
-        {
-            return String::new();
-        }
-        text(sys::rd_kafka_Uuid_base64str(id))
-    }
-}
-
-/// # Safety
-/// Null or a C string.
-unsafe fn text(string: *const c_char) -> String {
-    if string.is_null() {
-        return String::new();
-    }
-    // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
-}
-
-/// A name for C. Kafka's topic names have no NUL; a name with one becomes the empty name, which no topic has.
-pub(super) fn c_name(name: &str) -> CString {
-    CString::new(name).unwrap_or_default()
 }
 
 #[cfg(test)]
