@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests run against: an Apache Kafka broker, two S3 servers, and two readers of Parquet.
+# Installs what the end-to-end tests run against: an Apache Kafka broker, two S3 servers, and three readers of Parquet.
 # Everything but Debian's own packages goes below $SLUICE_CACHE (default ~/.cache/sluice). A step whose result is there
 # in the wanted version is skipped, so a second run takes no time. Nothing is started here: the tests do that.
 set -euo pipefail
@@ -10,6 +10,8 @@ source "$here/../../scripts/steps.sh"
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 # MinIO stopped tagging Go modules: the version names a commit.
 minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+# A version of before 3.5.7, whose reader knows less than that of later ones; AWS Glue has such a one.
+spark=pyspark==3.5.6
 
 packages() {
   local missing=()
@@ -58,9 +60,16 @@ readers() {
   "$cache/venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 }
 
+spark_reader() {
+  rm -rf "$cache/spark"
+  python3 -m venv "$cache/spark"
+  "$cache/spark/bin/pip" install --quiet --no-cache-dir "$spark"
+}
+
 packages
 step kafka-jars "$(sha256sum <"$here/pom.xml")" kafka_jars
 step kafka-certificates 1 certificates
 step readers "$(sha256sum <"$here/requirements.txt")" readers
+step reader-spark "$spark" spark_reader
 step versitygw "$versitygw" go_program "$versitygw"
 step minio "$minio" go_program "$minio"

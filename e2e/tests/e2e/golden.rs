@@ -10,7 +10,7 @@ use sluice_e2e::golden::{Corpus, PARTITIONS, RECORDS};
 use sluice_e2e::job::write_manifests;
 use sluice_e2e::ledger::Ledger;
 use sluice_e2e::produce::{Recipe, Sender};
-use sluice_e2e::readers::read;
+use sluice_e2e::readers::{Python, read};
 use sluice_e2e::worker::Run;
 use sluice_e2e::world::{RUN_LIMIT, promise};
 
@@ -32,7 +32,10 @@ fn odd_records_become_the_rows_and_the_dead_letters_that_they_always_became() ->
             world.bucket().download(prefix, &copy).await?;
         }
         let arguments: [&Path; 3] = [&copy.join("golden"), &copy.join("dead"), &corpus];
-        let seen = read("golden.py", &arguments).await?;
+        let seen = read(Python::Readers, "golden.py", &arguments).await?;
+        let rows = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/rows.parquet");
+        let by_spark = read(Python::Spark, "spark.py", &[Path::new("same"), arguments[0], &rows]).await?;
+        ensure!(by_spark["rows"] == seen["rows"], "Spark sees {by_spark}, DuckDB {seen}");
         let counts = Ledger::read(world.bucket(), "checkpoint").await?.counts;
         let seen = |view: &str| seen[view].as_u64().with_context(|| format!("no count of {view}"));
         ensure!((counts.written, counts.dead) == (seen("rows")?, seen("dead")?), "the ledger counts {counts:?}");

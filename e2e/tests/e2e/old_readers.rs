@@ -1,10 +1,12 @@
 //! The files of a table with `compatibility: Legacy` hold what those without it do, in encodings that old readers know.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 use serde_json::json;
 use sluice_e2e::job::{Job, TABLE, write_manifests};
 use sluice_e2e::produce::{Fate, Recipe, Sender};
-use sluice_e2e::readers::read_both;
+use sluice_e2e::readers::{Python, read, read_both};
 use sluice_e2e::worker::Run;
 use sluice_e2e::world::{RUN_LIMIT, World, promise};
 
@@ -22,11 +24,13 @@ fn tables_for_current_and_for_legacy_readers_are_read_alike_by_others() -> Resul
         run(&world, &legacy, "Legacy").await?;
 
         let tables = [current.path(TABLE), legacy.path(TABLE)];
-        let seen =
-            read_both(world.bucket(), tables.each_ref().map(String::as_str), &world.folder().join("copy")).await?;
+        let copy = world.folder().join("copy");
+        let seen = read_both(world.bucket(), tables.each_ref().map(String::as_str), &copy).await?;
         let written: Vec<u64> = (0..RECORDS).filter(|index| recipe.record(*index).0 == Fate::Written).collect();
         let rows = json!({"rows": written.len(), "ids": written.iter().sum::<u64>(), "distinct": written.len()});
         ensure!(seen["pyarrow"] == rows && seen["duckdb"] == rows, "{seen}, and sent was {rows}");
+        let by_spark = read(Python::Spark, "spark.py", &[Path::new("count"), &copy.join(&tables[1])]).await?;
+        ensure!(by_spark == rows, "Spark sees {by_spark}, and sent was {rows}");
         let encodings = json!([
             {
                 "event_id": ["DELTA_LENGTH_BYTE_ARRAY", "PLAIN", "RLE", "RLE_DICTIONARY"],
@@ -49,10 +53,17 @@ fn job(world: &World, topic: &str, compatibility: &str) -> Job {
 }
 
 async fn run(world: &World, job: &Job, compatibility: &str) -> Result<()> {
-    let (from, to) = ("{compression: SNAPPY}", format!("{{compression: SNAPPY, compatibility: {compatibility}}}"));
-    let manifests = job.manifests();
-    ensure!(manifests.contains(from), "the format stands elsewhere now");
-    let manifests = write_manifests(world.folder(), &job.name, &manifests.replace(from, &to))?;
+    let format = format!("{{compression: SNAPPY, compatibility: {compatibility}}}");
+    // Texts of many lengths: readers have lost their place among them.
+    let stamp = "concat(event_id, repeat('x', CAST(_kafka.offset % 37 AS INT)))";
+    let mut manifests = job.manifests();
+    for (from, to) in
+        [("{compression: SNAPPY}", format.as_str()), ("stamp: \"${stamp}\"", &format!("stamp: {stamp:?}"))]
+    {
+        ensure!(manifests.contains(from), "{from} stands elsewhere now");
+        manifests = manifests.replace(from, to);
+    }
+    let manifests = write_manifests(world.folder(), &job.name, &manifests)?;
     let worker = Run::new(&job.name, &manifests).until_caught_up().start(world.folder())?;
     worker.expect(0, RUN_LIMIT).await
 }
