@@ -13,7 +13,7 @@ TOOLS := $(SLUICE_CACHE)/tools/bin
 IMAGE ?= localhost/sluice
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 
-.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube cluster cluster-down soak bench bench-operator
+.PHONY: help setup-build setup build demo test test-most test-takeover test-repair lint generate check-generated deny chart image mutants e2e kube cluster cluster-down soak bench bench-operator fuzz miri
 
 help:
 	@echo "make demo             an embedded Kafka, a million records, a folder of Parquet: the whole thing in a minute"
@@ -25,7 +25,9 @@ help:
 	@echo "make chart UPDATE=1   writes its README.md and the rendered manifests anew"
 	@echo "make image            one image with both programs, as an OCI archive"
 	@echo "make mutants          breaks the rules of the ledger one by one and shows the test that notices (some minutes)"
-	@echo "make setup            fetches what the chart's checks need, and Kafka, two S3 servers and two readers of Parquet for the next two"
+	@echo "make fuzz             the decoder under AddressSanitizer, with a million damaged records and then any bytes (twenty minutes)"
+	@echo "make miri             its kernels and whole records under Miri (needs a nightly compiler with it)"
+	@echo "make setup            fetches what the chart's checks need, and Kafka, two S3 servers and three readers of Parquet for the next two"
 	@echo "make e2e              the promises, against a real Kafka and a real S3 server (about five minutes), then make kube"
 	@echo "make kube             the promises on a cluster: brings up a real Kubernetes, runs, takes it down; or on that of KUBECONFIG"
 	@echo "make cluster          a Kubernetes of one node with the image in it, to try things on; make cluster-down ends it"
@@ -90,6 +92,13 @@ $(TOOLS)/cargo-deny-$(CARGO_DENY_VERSION):
 # Not in CI: it compiles the worker and its tests a second time.
 mutants: setup-build $(if $(SLUICE_MUTANTS_E2E),setup)
 	python3 worker/tests/mutants/run.py $(MUTANT)
+
+# FOR: seconds of any bytes. Not in CI: it compiles Arrow a second time, with the sanitizer.
+fuzz: setup-build
+	worker/fuzz/run.sh $(FOR)
+
+miri: setup-build
+	worker/fuzz/miri.sh
 
 # Some tests of the worker's library need the real servers. This says which program holds them.
 WORKER_TESTS = cargo test --release --workspace --lib --no-run --message-format=json-render-diagnostics | python3 -c \
