@@ -1,6 +1,6 @@
 //! Fetch: how much librdkafka reads ahead, and one call that hands over all that came.
 //!
-//! Whoever reads sees [`properties`], [`FetchQueue`] and [`Event`]; that there is librdkafka behind them stays here, and so does `unsafe`.
+//! Whoever reads sees [`properties`], [`FetchQueue`] and [`Event`]; the pointers behind them stay here.
 //! The safe client would not do: its `PartitionEOF` has no offset, and that offset is the only way to see transaction markers at the
 //! end of a partition; and reading event by event costs half as much CPU again as reading a queue.
 //!
@@ -279,5 +279,27 @@ impl Headers<'_> {
     /// No headers.
     pub(super) fn none() -> Self {
         Self { list: ptr::null(), next: 0, record: PhantomData }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_stays_within_what_it_may_take() {
+        const MIB: u64 = 1 << 20;
+        for prefetch in [0, 13 * MIB, 38 * MIB, 100 * MIB, 832 * MIB, 64 << 30] {
+            let properties = properties(prefetch);
+            let size = |name| -> u64 {
+                let (_, value) = properties.iter().find(|(property, _)| *property == name).expect("it is set");
+                value.parse().expect("a number")
+            };
+            let fetch = size("fetch.max.bytes");
+            assert!(FETCHES_IN_MEMORY * fetch <= prefetch.clamp(13 * MIB, 832 * MIB), "{prefetch}: {fetch}");
+            // librdkafka's own least sizes, and no partition that keeps others out of a fetch.
+            assert!(fetch >= 1_000_000 && size("fetch.message.max.bytes") <= fetch / 4, "{prefetch}: {fetch}");
+            assert!(size("queued.max.messages.kbytes") * 1024 <= fetch, "{prefetch}: {fetch}");
+        }
     }
 }
