@@ -1,4 +1,4 @@
-//! By hand: against a real broker, and a measurement.
+//! Against a real broker.
 
 use super::*;
 
@@ -75,63 +75,4 @@ fn transactions_are_read_committed_and_a_refused_login_is_named() {
     let error = TopicClient::new(&refused, &topic, folder.path(), "j").unwrap().describe(PATIENCE).unwrap_err();
     assert_eq!(error.reason(), Reason::AuthenticationFailed, "{error}");
     println!("{error}");
-}
-
-/// Not a test: prints what a million records cost the reader's thread and librdkafka's threads. Run it with `--ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    const PARTITIONS: i32 = 64;
-    const EACH: i64 = 15_625;
-    let world = World::new("t", PARTITIONS);
-    let value = "x".repeat(250);
-    for partition in 0..PARTITIONS {
-        for _ in 0..EACH {
-            while let Err((_, _)) =
-                world.producer.send(BaseRecord::<str, str>::to("t").partition(partition).payload(&value))
-            {
-                world.producer.poll(Duration::from_millis(10));
-            }
-        }
-        world.producer.flush(PATIENCE).unwrap();
-    }
-    let ticks = |name: &str| -> u64 {
-        let threads = std::fs::read_dir("/proc/self/task").unwrap();
-        let stats = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("stat")).ok());
-        stats
-            .filter(|stat| stat.contains(name))
-            .map(|stat| {
-                let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-                fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-            })
-            .sum()
-    };
-    let before = ticks("rdk:");
-    let mut running = world.reader("t", |config| config.linger = Duration::from_millis(50));
-    running.assign(&same(0..PARTITIONS, 0));
-    let start = Instant::now();
-    let lanes = running.lanes.clone();
-    let readers: Vec<_> = lanes
-        .into_iter()
-        .map(|lane| {
-            std::thread::spawn(move || {
-                let (mut rows, mut batches) = (0, 0);
-                while rows < EACH * i64::from(PARTITIONS) / 2 {
-                    if let LaneInput::Batch { raw, .. } = lane.recv().unwrap() {
-                        rows += raw.len() as i64;
-                        batches += 1;
-                    }
-                }
-                batches
-            })
-        })
-        .collect();
-    let batches: i32 = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
-    let wall = start.elapsed();
-    println!(
-        "wall {wall:?}, batches {batches}, reader {} ms CPU, librdkafka with the mock {} ms CPU",
-        ticks("(reader)") * 10,
-        (ticks("rdk:") - before) * 10
-    );
-    running.stop();
 }

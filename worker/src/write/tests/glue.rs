@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Date32Array, Float64Array, Int32Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use sluice_crds::plan::{ParquetCompatibility, ParquetCompression};
 
 use super::world::{Settings, World, output, settings};
 
@@ -58,41 +57,5 @@ fn events_in_order_of_time_make_one_file_an_hour() {
     assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 400_000);
     for file in &files {
         world.read(file);
-    }
-}
-
-/// CPU time of this thread in seconds.
-#[cfg(target_os = "linux")]
-fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
-}
-
-/// `cargo test --release --lib write::tests::glue -- --ignored --nocapture` prints what a million rows cost.
-#[test]
-#[ignore = "a measurement, not a test"]
-#[cfg(target_os = "linux")]
-fn what_a_million_events_cost() {
-    let compressions = [ParquetCompression::Snappy, ParquetCompression::Zstd, ParquetCompression::None];
-    let compatibilities = [ParquetCompatibility::Current, ParquetCompatibility::Legacy];
-    for (compression, compatibility) in compressions.into_iter().flat_map(|it| compatibilities.map(|other| (it, other)))
-    {
-        let batches: Vec<_> =
-            (0..2_000_000).step_by(8192).map(|first| output(0, first, events(first, 8192, 333_333))).collect();
-        let settings = Settings { schema: schema(), partition_keys: 2, compression, compatibility, ..settings() };
-        let world = World::new(settings);
-        let mut lane = world.lane(0);
-        let rows: usize = batches.iter().map(|batch| batch.rows.num_rows()).sum();
-        let start = cpu_seconds();
-        for batch in batches {
-            lane.write(batch).unwrap();
-        }
-        let pending = lane.finish();
-        let seconds = (cpu_seconds() - start) / (rows as f64 / 1e6);
-        let staged = world.staged(pending);
-        let bytes = staged.files.iter().map(|file| file.bytes).sum::<u64>() as f64 / rows as f64;
-        println!(
-            "{compression:?}, {compatibility:?}: {seconds:.3} CPU-s for each million rows, {bytes:.1} bytes a row"
-        );
     }
 }
